@@ -28,3 +28,15 @@ export function setUint53(view: DataView, offset: number, value: number): void {
 	view.setUint32(offset, high);
 	view.setUint32(offset + 4, value - high * 0x1_0000_0000);
 }
+
+/** Reads 6 bytes, two's complement, -2^47 to 2^47 - 1. */
+export function getInt48(view: DataView, offset: number): number {
+	return view.getInt16(offset) * 0x1_0000_0000 + view.getUint32(offset + 2);
+}
+
+/** Writes 6 bytes; `value` is an integer, -2^47 to 2^47 - 1. */
+export function setInt48(view: DataView, offset: number, value: number): void {
+	const high = Math.floor(value / 0x1_0000_0000);
+	view.setInt16(offset, high);
+	view.setUint32(offset + 2, value - high * 0x1_0000_0000);
+}
