@@ -1,0 +1,68 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../root.js";
+
+interface Collected {
+	/** File below docs/. */
+	readonly file: string;
+	readonly title: string;
+	readonly introduction: string;
+	/** Folders whose comments with a table are taken, in this order. */
+	readonly folders: readonly string[];
+}
+
+const DOCUMENTS: readonly Collected[] = [
+	{
+		file: "WIRE.md",
+		title: "The wire",
+		introduction:
+			"Every message between meter and concentrator, bit by bit: enough to write the other end without our code.\nTopics: `wattlock/v1/<identifier>/up`, `…/down` (QoS 1, one sealed message a packet), `…/online` (retained `1`, will `0`),\n`…/state` (JSON for Home Assistant, optional). The identifier is the EUI-64 in 16 lower-case hexadecimal digits.",
+		folders: ["src/messages"],
+	},
+];
+
+/** Doc comments that hold a Markdown table, with the comment stars removed. */
+function tables(source: string): string[] {
+	const found: string[] = [];
+	for (const match of source.matchAll(/\/\*\*\n([\s\S]*?)\*\//g)) {
+		const text = (match[1] ?? "")
+			.split("\n")
+			.map((line) => line.replace(/^\s*\* ?/, ""))
+			.join("\n")
+			.trim();
+		if (/^\|[-: |]+\|$/m.test(text))
+			found.push(text.replace(/([^\n|])\n\|/g, "$1\n\n|").replace(/\|\n(?=[^|\n])/g, "|\n\n"));
+	}
+	return found;
+}
+
+function collect(document: Collected): string {
+	const parts = [
+		`# ${document.title}`,
+		document.introduction,
+		"Collected from the source by `npm run check -- --write`; change it there.",
+	];
+	for (const folder of document.folders) {
+		const names = readdirSync(join(ROOT, folder))
+			.filter((name) => name.endsWith(".ts"))
+			.sort();
+		for (const name of names) {
+			const found = tables(readFileSync(join(ROOT, folder, name), "utf8"));
+			if (found.length > 0) parts.push(`## ${folder}/${name}`, ...found);
+		}
+	}
+	return `${parts.join("\n\n")}\n`;
+}
+
+/** Compares the collected documents with the source. @returns those that differ (after writing them, none) */
+export function collectDocuments(write: boolean): string[] {
+	const stale: string[] = [];
+	for (const document of DOCUMENTS) {
+		const path = join(ROOT, "docs", document.file);
+		const text = collect(document);
+		if (existsSync(path) && readFileSync(path, "utf8") === text) continue;
+		if (write) writeFileSync(path, text);
+		else stale.push(`docs/${document.file}`);
+	}
+	return stale;
+}
