@@ -2,7 +2,7 @@ import type { Clock } from "../platform/clock.js";
 
 /** Corrections up to this are slewed, larger ones step with an event; s. */
 export const SLEW_LIMIT_SECONDS = 3;
-/** Corrections below this are not worth a write; s. */
+/** Corrections below this, beyond the uncertainty, are not worth a write; s. */
 const IGNORE_SECONDS = 0.02;
 /** Slew rate, s a second: 3 s take 5 minutes. */
 const SLEW_RATE = 0.01;
@@ -52,9 +52,10 @@ export class WallClock {
 	/**
 	 * Takes the time of the concentrator.
 	 * @param utcSeconds true time now, s, fractions allowed
+	 * @param uncertaintySeconds half of the measured round trip: a difference below it tells nothing
 	 * @returns what is done about the difference
 	 */
-	correct(utcSeconds: number): ClockChange {
+	correct(utcSeconds: number, uncertaintySeconds: number): ClockChange {
 		const now = this.#clock.utcSeconds();
 		if (Number.isNaN(now)) {
 			this.#slewSeconds = 0;
@@ -67,7 +68,7 @@ export class WallClock {
 			this.#clock.setUtcSeconds(utcSeconds);
 			return ClockChange.stepped;
 		}
-		if (Math.abs(offset) < IGNORE_SECONDS) {
+		if (Math.abs(offset) <= uncertaintySeconds + IGNORE_SECONDS) {
 			this.#slewSeconds = 0;
 			return ClockChange.none;
 		}

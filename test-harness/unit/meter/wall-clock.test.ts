@@ -20,10 +20,11 @@ class TestClock implements Clock {
 test("the first time is set, a large difference steps, a small one is slewed at 1 % and ends exactly", () => {
 	const clock = new TestClock();
 	const wall = new WallClock(clock);
-	assert.equal(wall.correct(1000), ClockChange.firstSet);
-	assert.equal(wall.correct(2000), ClockChange.stepped);
-	assert.equal(wall.correct(2000.01), ClockChange.none);
-	assert.equal(wall.correct(2001), ClockChange.slewing);
+	assert.equal(wall.correct(1000, 0), ClockChange.firstSet);
+	assert.equal(wall.correct(2000, 0), ClockChange.stepped);
+	assert.equal(wall.correct(2000.01, 0), ClockChange.none);
+	assert.equal(wall.correct(2001, 1), ClockChange.none);
+	assert.equal(wall.correct(2001, 0), ClockChange.slewing);
 	let previous = wall.utcSeconds();
 	for (let second = 1; second <= 120; second++) {
 		clock.now = second * 1000;
@@ -39,8 +40,8 @@ test("the first time is set, a large difference steps, a small one is slewed at 
 test("a negative correction never makes the clock go back", () => {
 	const clock = new TestClock();
 	const wall = new WallClock(clock);
-	wall.correct(1000);
-	wall.correct(997.5);
+	wall.correct(1000, 0);
+	wall.correct(997.5, 0);
 	let previous = wall.utcSeconds();
 	for (let second = 1; second <= 400; second++) {
 		clock.now = second * 1000;

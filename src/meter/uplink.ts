@@ -1,0 +1,439 @@
+import { Status, StatusCounters } from "../bytes/status.js";
+import { type Control, createControl, decodeControl, encodeControl } from "../messages/control.js";
+import type { Envelope } from "../messages/envelope.js";
+import {
+	createEventEntry,
+	EVENT_ENTRIES_MAX,
+	type EventEntry,
+	encodeEventEntry,
+	encodeEventsHeader,
+} from "../messages/events.js";
+import { createHello, encodeHello, type Hello } from "../messages/hello.js";
+import { Kind, MESSAGE_BYTES_MAX } from "../messages/kinds.js";
+import {
+	createProfileRow as createWireRow,
+	encodeProfileHeader,
+	encodeProfileRow,
+	PROFILE_ROWS_MAX,
+} from "../messages/profile.js";
+import { createReading, encodeReading, type Reading } from "../messages/reading.js";
+import { downTopic, onlineTopic, stateTopic, upTopic } from "../messages/topics.js";
+import { MqttLink } from "../mqtt/mqtt-link.js";
+import { type MqttListener, MqttMachine } from "../mqtt/mqtt-machine.js";
+import type { Clock } from "../platform/clock.js";
+import type { Link } from "../platform/link.js";
+import { createEventRecord, type EventStore } from "../storage/event-store.js";
+import { createProfileRow, type ProfileStore } from "../storage/profile-store.js";
+import { discoveryPayload, discoveryTopic, sensorCount, statePayload } from "./home-assistant.js";
+import type { Settings } from "./settings.js";
+
+/** What the uplink asks of the meter. */
+export interface UplinkSource {
+	fillHello(into: Hello): void;
+	/** @returns false while there is nothing good to publish (no window yet, registers not loaded) */
+	fillReading(into: Reading): boolean;
+	/** Writes a whole message. @returns bytes, 0 when it cannot be given now */
+	encodeSnapshot(requestId: number, into: DataView): number;
+	encodeCapture(requestId: number, into: DataView, bytes: Uint8Array): number;
+	encodeDiagnostics(requestId: number, into: DataView): number;
+	/** The concentrator's time, with half of the measured round trip. */
+	timeReceived(utcSeconds: number, uncertaintySeconds: number): void;
+	clockValid(): boolean;
+}
+
+/** A request that is being answered, a message at a time. */
+interface Request {
+	kind: number;
+	requestId: number;
+	/** profile and events: next sequence and how many are left. */
+	next: number;
+	left: number;
+	answered: boolean;
+}
+
+/** Slots for outgoing messages; with the two buffers of the machine 6 × 1152 bytes. */
+const IN_FLIGHT_MAX = 4;
+const PACKET_BYTES_MAX = 1152;
+const LINK_BUFFER_BYTES = 1460;
+/** Requests that wait for their turn; one more is answered with `busy`. */
+const REQUESTS_MAX = 6;
+const TIME_PERIOD_MILLISECONDS = 3_600_000;
+const TIME_RETRY_MILLISECONDS = 30_000;
+/** An answer that took longer tells too little. */
+const ROUND_TRIP_MAX_MILLISECONDS = 8_000;
+
+/**
+ * The meter's side of the talk with the concentrator: what is said when, over one MQTT connection. Rows and events come
+ * from flash, so that whatever a lost link, a full window or a restart leaves out is still there to be asked for.
+ */
+export class Uplink implements MqttListener {
+	readonly machine: MqttMachine;
+	readonly link: MqttLink;
+	/** How received messages were answered. */
+	readonly refusals = new StatusCounters();
+	messagesSent = 0;
+	messagesReceived = 0;
+	/** Publish a reading this often, ms. */
+	readingPeriodMilliseconds: number;
+
+	readonly #clock: Clock;
+	readonly #envelope: Envelope;
+	readonly #source: UplinkSource;
+	readonly #profile: ProfileStore;
+	readonly #events: EventStore;
+	readonly #settings: Settings;
+	readonly #firmware: string;
+	readonly #upTopic: string;
+	readonly #onlineTopic: string;
+	readonly #stateTopic: string;
+
+	readonly #message = new Uint8Array(MESSAGE_BYTES_MAX);
+	readonly #view = new DataView(this.#message.buffer);
+	readonly #sealed: Uint8Array;
+	readonly #hello = createHello();
+	readonly #reading = createReading();
+	readonly #row = createProfileRow();
+	readonly #wireRow = createWireRow();
+	readonly #event = createEventRecord();
+	readonly #entry: EventEntry = createEventEntry();
+	readonly #control: Control = createControl();
+	readonly #acknowledge: Control = createControl();
+	readonly #online = Uint8Array.of(0x31);
+
+	readonly #requests: Request[] = [];
+	#requestCount = 0;
+	#onlineWanted = false;
+	#helloWanted = false;
+	#discoveryNext = Number.POSITIVE_INFINITY;
+	#stateWanted = false;
+	/** Next row and event to be sent unasked. */
+	#profileNext: number;
+	#eventNext: number;
+	#readingDue = 0;
+	#timeDue = 0;
+	#timeRequestId = 0;
+	#timeSentAt = Number.NEGATIVE_INFINITY;
+
+	constructor(
+		settings: Settings,
+		firmware: string,
+		clock: Clock,
+		link: Link,
+		random: () => number,
+		envelope: Envelope,
+		source: UplinkSource,
+		profile: ProfileStore,
+		events: EventStore,
+	) {
+		this.#settings = settings;
+		this.#firmware = firmware;
+		this.#clock = clock;
+		this.#envelope = envelope;
+		this.#source = source;
+		this.#profile = profile;
+		this.#events = events;
+		this.#profileNext = profile.nextSequence;
+		this.#eventNext = events.nextSequence;
+		this.#upTopic = upTopic(settings.identifier);
+		this.#onlineTopic = onlineTopic(settings.identifier);
+		this.#stateTopic = stateTopic(settings.identifier);
+		this.#sealed = new Uint8Array(MESSAGE_BYTES_MAX + envelope.overheadBytesMax);
+		this.readingPeriodMilliseconds = settings.readingSeconds * 1000;
+		for (let i = 0; i < REQUESTS_MAX; i++)
+			this.#requests.push({ kind: 0, requestId: 0, next: 0, left: 0, answered: false });
+		const { username, password, ...mqtt } = settings.mqtt;
+		this.machine = new MqttMachine(
+			{
+				...mqtt,
+				...(username === undefined ? {} : { username }),
+				...(password === undefined ? {} : { password }),
+				clientIdentifier: `wl-${settings.identifier}`,
+				will: { topic: this.#onlineTopic, payload: Uint8Array.of(0x30), qos: 1, retain: true },
+				backOffMinimumMilliseconds: 1000,
+				backOffMaximumMilliseconds: 60_000,
+				inFlightMax: IN_FLIGHT_MAX,
+				packetBytesMax: PACKET_BYTES_MAX,
+				subscriptionMax: 1,
+			},
+			this,
+			random,
+		);
+		this.machine.subscribe(downTopic(settings.identifier), 1);
+		this.link = new MqttLink(this.machine, link, clock, LINK_BUFFER_BYTES);
+	}
+
+	// ---- what the MQTT machine tells
+
+	connected(_sessionPresent: boolean): void {
+		const now = this.#clock.monotonicMilliseconds();
+		this.#onlineWanted = true;
+		this.#helloWanted = true;
+		this.#requestCount = 0; // the concentrator asks again after a hello
+		this.#readingDue = now;
+		if (this.#settings.homeAssistant) this.#discoveryNext = 0;
+		if (!this.#source.clockValid()) this.#timeDue = now;
+		this.#fill();
+	}
+
+	disconnected(_status: Status): void {
+		this.#timeSentAt = Number.NEGATIVE_INFINITY;
+	}
+
+	published(_handle: number): void {
+		this.#fill();
+	}
+
+	refused(_handle: number, _reasonCode: number): void {
+		// The rows and events in it are still in flash, and the concentrator sees the gap.
+		this.refusals.count(Status.refusedByPeer);
+		this.#fill();
+	}
+
+	subscriptionRefused(_topicFilter: string, _reasonCode: number): void {
+		this.refusals.count(Status.refusedByPeer);
+	}
+
+	message(_topic: string, payload: Uint8Array, byteLength: number): void {
+		this.messagesReceived++;
+		this.refusals.count(this.#received(payload, byteLength));
+		this.#fill();
+	}
+
+	#received(payload: Uint8Array, byteLength: number): Status {
+		let status = this.#envelope.open(payload, byteLength, this.#message);
+		if (status !== Status.ok) return status;
+		const control = this.#control;
+		status = decodeControl(this.#view, this.#envelope.openedByteLength, control);
+		if (status !== Status.ok) return status;
+		const now = this.#clock.monotonicMilliseconds();
+		switch (control.kind) {
+			case Kind.time: {
+				if (control.requestId === 0) {
+					this.#timeDue = now; // ask, so that the round trip is known
+					return Status.ok;
+				}
+				const roundTrip = now - this.#timeSentAt;
+				if (control.requestId !== this.#timeRequestId || !(roundTrip <= ROUND_TRIP_MAX_MILLISECONDS))
+					return Status.outOfOrder;
+				this.#timeSentAt = Number.NEGATIVE_INFINITY; // an answer counts once
+				this.#timeDue = now + TIME_PERIOD_MILLISECONDS;
+				const half = roundTrip / 2000;
+				this.#source.timeReceived(control.first + control.second / 1000 + half, half);
+				return Status.ok;
+			}
+			case Kind.configure:
+				this.readingPeriodMilliseconds = control.first * 1000;
+				this.#readingDue = now;
+				return this.#enqueue(Kind.configure, 0);
+			case Kind.profileRequest:
+			case Kind.eventsRequest:
+				return this.#enqueue(control.kind, control.second);
+			case Kind.captureRequest:
+			case Kind.snapshotRequest:
+			case Kind.diagnosticsRequest:
+				return this.#enqueue(control.kind, 1);
+			default:
+				return Status.badKind; // a message that goes up
+		}
+	}
+
+	#enqueue(kind: number, left: number): Status {
+		if (this.#requestCount === REQUESTS_MAX) return Status.busy;
+		const request = this.#requests[this.#requestCount++]!;
+		request.kind = kind;
+		request.requestId = this.#control.requestId;
+		request.next = this.#control.first;
+		request.left = left;
+		request.answered = false;
+		return Status.ok;
+	}
+
+	// ---- what the meter tells
+
+	/** There is a new row or event, or the period of readings ended: sends what can be sent. */
+	pump(): void {
+		this.#fill();
+		this.link.pump();
+	}
+
+	/** Asks for the time at the next occasion. */
+	requestTime(): void {
+		this.#timeDue = this.#clock.monotonicMilliseconds();
+	}
+
+	tick(): void {
+		this.link.tick();
+		this.pump();
+	}
+
+	deadlineMilliseconds(): number {
+		const deadline = this.link.deadlineMilliseconds();
+		if (!this.machine.isConnected || this.machine.freeSlots === 0) return deadline;
+		return Math.min(deadline, this.#readingDue, this.#timeDue);
+	}
+
+	/** Fills the window in order of importance. Nothing is kept while the link is down: it is in flash, or it is stale. */
+	#fill(): void {
+		while (this.machine.isConnected && this.machine.freeSlots > 0) if (!this.#sendNext()) return;
+	}
+
+	/** @returns false when nothing is left to send */
+	#sendNext(): boolean {
+		const now = this.#clock.monotonicMilliseconds();
+		if (this.#onlineWanted) {
+			this.#onlineWanted = false;
+			this.machine.publish(this.#onlineTopic, this.#online, 1, 1, true);
+			return true;
+		}
+		if (this.#helloWanted) {
+			this.#source.fillHello(this.#hello);
+			if (this.#send(encodeHello(this.#hello, this.#view))) this.#helloWanted = false;
+			return !this.#helloWanted;
+		}
+		if (now >= this.#timeDue) {
+			const control = this.#control;
+			control.kind = Kind.timeRequest;
+			control.requestId = this.#timeRequestId = (this.#timeRequestId % 0xffff) + 1;
+			this.#timeSentAt = now;
+			this.#timeDue = now + TIME_RETRY_MILLISECONDS;
+			return this.#send(encodeControl(control, this.#view));
+		}
+		if (this.#requestCount > 0) return this.#answer();
+		if (this.#eventNext < this.#events.nextSequence) {
+			const count = this.#encodeEvents(0, this.#eventNext, this.#events.nextSequence - this.#eventNext);
+			this.#eventNext = this.#afterSequence;
+			return count === 0 || this.#send(count);
+		}
+		if (this.#profileNext < this.#profile.nextSequence) {
+			const count = this.#encodeRows(0, this.#profileNext, this.#profile.nextSequence - this.#profileNext);
+			this.#profileNext = this.#afterSequence;
+			return count === 0 || this.#send(count);
+		}
+		if (now >= this.#readingDue) {
+			this.#readingDue = now + this.readingPeriodMilliseconds;
+			if (!this.#source.fillReading(this.#reading)) return true;
+			this.#stateWanted = this.#settings.homeAssistant;
+			return this.#send(encodeReading(this.#reading, this.#view));
+		}
+		if (this.#discoveryNext < sensorCount(this.#settings.layout.phaseCount)) {
+			const index = this.#discoveryNext++;
+			const { identifier } = this.#settings;
+			this.#publishText(discoveryTopic(identifier, index), discoveryPayload(identifier, index, this.#firmware), true);
+			return true;
+		}
+		if (this.#stateWanted) {
+			this.#stateWanted = false;
+			this.#publishText(this.#stateTopic, statePayload(this.#reading), false);
+			return true;
+		}
+		return false;
+	}
+
+	#send(byteLength: number): boolean {
+		const sealedLength = this.#envelope.seal(this.#message, byteLength, this.#sealed);
+		if (sealedLength === 0) return false;
+		if (this.machine.publish(this.#upTopic, this.#sealed, sealedLength, 1, false) === 0) return false;
+		this.messagesSent++;
+		return true;
+	}
+
+	#publishText(topic: string, text: string, retain: boolean): void {
+		const byteLength = Math.min(text.length, this.#sealed.length);
+		for (let i = 0; i < byteLength; i++) this.#sealed[i] = text.charCodeAt(i); // ASCII only
+		this.machine.publish(topic, this.#sealed, byteLength, 1, retain);
+	}
+
+	// ---- answers
+
+	/** One message of the request whose turn it is. */
+	#answer(): boolean {
+		const request = this.#requests[0]!;
+		let byteLength = 0;
+		if (request.left > 0) {
+			switch (request.kind) {
+				case Kind.profileRequest:
+					byteLength = this.#encodeRows(request.requestId, request.next, request.left);
+					request.left -= this.#afterSequence - request.next;
+					request.next = this.#afterSequence;
+					break;
+				case Kind.eventsRequest:
+					byteLength = this.#encodeEvents(request.requestId, request.next, request.left);
+					request.left -= this.#afterSequence - request.next;
+					request.next = this.#afterSequence;
+					break;
+				case Kind.captureRequest:
+					byteLength = this.#source.encodeCapture(request.requestId, this.#view, this.#message);
+					request.left = 0;
+					break;
+				case Kind.snapshotRequest:
+					byteLength = this.#source.encodeSnapshot(request.requestId, this.#view);
+					request.left = 0;
+					break;
+				default:
+					byteLength = this.#source.encodeDiagnostics(request.requestId, this.#view);
+					request.left = 0;
+			}
+			if (byteLength > 0) {
+				request.answered = true;
+				return this.#send(byteLength);
+			}
+			if (request.left > 0) return true;
+		}
+		const acknowledge = this.#acknowledge;
+		acknowledge.kind = Kind.acknowledge;
+		acknowledge.requestId = request.requestId;
+		acknowledge.first = request.kind;
+		acknowledge.second = request.answered || request.kind === Kind.configure ? Status.ok : Status.notFound;
+		this.#requests.shift();
+		this.#requests.push(request);
+		this.#requestCount--;
+		return this.#send(encodeControl(acknowledge, this.#view));
+	}
+
+	/** The sequence after the last one that the two encoders below have looked at. */
+	#afterSequence = 0;
+
+	/** Rows from `first` on, as many as fit, those that flash does not hold left out. @returns bytes, 0 for no row */
+	#encodeRows(requestId: number, first: number, count: number): number {
+		const profile = this.#profile;
+		const end = Math.min(first + count, profile.nextSequence);
+		let sequence = Math.max(first, profile.oldestSequence);
+		let rowCount = 0;
+		for (; sequence < end && rowCount < PROFILE_ROWS_MAX; sequence++) {
+			if (profile.read(sequence, this.#row) !== Status.ok) continue;
+			const wire = this.#wireRow;
+			const row = this.#row;
+			wire.sequence = sequence;
+			wire.intervalStartSeconds = row.intervalStartSeconds;
+			wire.durationSeconds = row.durationSeconds;
+			wire.status = row.status;
+			wire.tariff = row.tariff;
+			wire.activeEnergyImport = row.activeImportMilliwattHours;
+			wire.activeEnergyExport = row.activeExportMilliwattHours;
+			wire.reactiveEnergyImport = row.reactiveImportMillivarHours;
+			wire.reactiveEnergyExport = row.reactiveExportMillivarHours;
+			encodeProfileRow(wire, rowCount++, this.#view);
+		}
+		// Beyond what there is: the whole range is done.
+		this.#afterSequence = sequence >= end ? first + count : sequence;
+		return rowCount === 0 ? 0 : encodeProfileHeader(requestId, rowCount, this.#view);
+	}
+
+	#encodeEvents(requestId: number, first: number, count: number): number {
+		const events = this.#events;
+		const end = Math.min(first + count, events.nextSequence);
+		let sequence = Math.max(first, events.oldestSequence);
+		let entryCount = 0;
+		for (; sequence < end && entryCount < EVENT_ENTRIES_MAX; sequence++) {
+			if (events.read(sequence, this.#event) !== Status.ok) continue;
+			const entry = this.#entry;
+			entry.sequence = sequence;
+			entry.utcSeconds = this.#event.utcSeconds;
+			entry.code = this.#event.code;
+			entry.detail = this.#event.detail;
+			encodeEventEntry(entry, entryCount++, this.#view);
+		}
+		this.#afterSequence = sequence >= end ? first + count : sequence;
+		return entryCount === 0 ? 0 : encodeEventsHeader(requestId, entryCount, this.#view);
+	}
+}
