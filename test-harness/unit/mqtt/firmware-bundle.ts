@@ -92,6 +92,6 @@ export async function firmwareBundle(): Promise<FirmwareBundle> {
 		mqttPacket: firmware.mqttPacket,
 		sourceBytes: Buffer.byteLength(text),
 		moduleArrayCount: made.length,
-		changedModuleState: () => made.map(picture).filter((now, i) => now !== before[i]),
+		changedModuleState: () => Array.from(made, picture).filter((now, i) => now !== before[i]),
 	};
 }
