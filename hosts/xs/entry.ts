@@ -1,0 +1,156 @@
+import type { Status } from "../../src/bytes/status.js";
+import type { Input, Output } from "../../src/platform/board.js";
+import type { NorFlash } from "../../src/platform/flash.js";
+import type { LinkEvents } from "../../src/platform/link.js";
+import type { MeterEvents, Platform } from "../../src/platform/platform.js";
+import { rowBytes, type SampleKernel, type SampleLayout } from "../../src/platform/sample-kernel.js";
+
+/** A sample kernel in C; lives until it is closed or its machine is gone. */
+type KernelHandle = object;
+
+/** What board.c puts on the root machine. Calls while modules are loaded throw: nothing is powered yet. */
+interface Host {
+	monotonic(): number;
+	utc(): number;
+	setUtc(utcSeconds: number): void;
+	entropy(into: Uint8Array): void;
+	flashRead(address: number, into: Uint8Array, byteLength: number): Status;
+	flashProgram(address: number, from: Uint8Array, byteLength: number): Status;
+	flashErase(sectorIndex: number): Status;
+	sectorBytes(): number;
+	sectorCount(): number;
+	linkOpen(): void;
+	linkSend(bytes: Uint8Array, byteLength: number): number;
+	linkClose(): void;
+	input(which: Input): number;
+	setOutput(which: Output, value: number): void;
+	restart(): never;
+	log(text: string): void;
+	typeScriptKernel(): boolean;
+	/** @returns bytes that `setSampleBlock` needs */
+	layout(rowBytes: number, samplesPerSecond: number): number;
+	setSampleBlock(block: Uint8Array): void;
+	setLinkBuffer(buffer: Uint8Array): void;
+	/** @returns undefined where no C kernel is compiled in */
+	kernelCreate(
+		phaseCount: number,
+		neutralCurrent: number,
+		sampleBytes: number,
+		samplesPerSecond: number,
+	): KernelHandle | undefined;
+	kernelConfigure(kernel: KernelHandle, parameters: Uint8Array): number;
+	kernelProcess(kernel: KernelHandle, block: Uint8Array, rowIndex: number, rowCount: number, sums: Uint8Array): number;
+	kernelWindowClosed(kernel: KernelHandle): boolean;
+	kernelClose(kernel: KernelHandle): void;
+}
+
+interface Root {
+	readonly wattlockHost: Host;
+	wattlockStart: (settingsText: string) => MeterEvents & LinkEvents;
+}
+
+const root = globalThis as unknown as Root;
+const host = root.wattlockHost;
+
+/** Link data arrives in pieces of at most this: WATTLOCK_LINK_BUFFER_BYTES of host.h. */
+const LINK_BUFFER_BYTES = 1024;
+
+class HostFlash implements NorFlash {
+	readonly sectorBytes = host.sectorBytes();
+	readonly sectorCount = host.sectorCount();
+
+	read(address: number, into: Uint8Array, byteLength: number): Status {
+		return host.flashRead(address, into, byteLength);
+	}
+
+	program(address: number, from: Uint8Array, byteLength: number): Status {
+		return host.flashProgram(address, from, byteLength);
+	}
+
+	erase(sectorIndex: number): Status {
+		return host.flashErase(sectorIndex);
+	}
+}
+
+class HostKernel implements SampleKernel {
+	readonly #kernel: KernelHandle;
+
+	constructor(kernel: KernelHandle) {
+		this.#kernel = kernel;
+	}
+
+	process(block: Uint8Array, rowIndex: number, rowCount: number, sums: Uint8Array): number {
+		return host.kernelProcess(this.#kernel, block, rowIndex, rowCount, sums);
+	}
+
+	windowClosed(): boolean {
+		return host.kernelWindowClosed(this.#kernel);
+	}
+
+	configure(parameters: Uint8Array): void {
+		if (host.kernelConfigure(this.#kernel, parameters) !== 0) throw new RangeError("kernel parameters");
+	}
+
+	close(): void {
+		host.kernelClose(this.#kernel);
+	}
+}
+
+/** The parts that are the same for every meter: made once in the root machine, so that they cost a meter nothing. */
+const clock: Platform["clock"] = Object.freeze({
+	monotonicMilliseconds: host.monotonic,
+	utcSeconds: host.utc,
+	setUtcSeconds: host.setUtc,
+});
+const entropy: Platform["entropy"] = Object.freeze({ fill: host.entropy });
+const link: Platform["link"] = Object.freeze({ open: host.linkOpen, send: host.linkSend, close: host.linkClose });
+const board: Platform["board"] = Object.freeze({
+	input: host.input,
+	setOutput: host.setOutput,
+	restart: host.restart,
+});
+const log: Platform["log"] = Object.freeze({ line: host.log });
+
+type CreateKernel = (layout: SampleLayout) => SampleKernel;
+
+class HostPlatform implements Platform {
+	readonly clock = clock;
+	readonly entropy = entropy;
+	readonly flash = new HostFlash();
+	readonly link = link;
+	readonly board = board;
+	readonly log = log;
+	readonly #createTypeScriptKernel: CreateKernel;
+
+	constructor(createTypeScriptKernel: CreateKernel) {
+		this.#createTypeScriptKernel = createTypeScriptKernel;
+	}
+
+	createSampleKernel(layout: SampleLayout): SampleKernel {
+		host.setSampleBlock(new Uint8Array(host.layout(rowBytes(layout), layout.samplesPerSecond)));
+		const kernel = host.typeScriptKernel()
+			? undefined
+			: host.kernelCreate(
+					layout.phaseCount,
+					layout.neutralCurrent ? 1 : 0,
+					layout.sampleBytes,
+					layout.samplesPerSecond,
+				);
+		return kernel === undefined ? this.#createTypeScriptKernel(layout) : new HostKernel(kernel);
+	}
+}
+
+/**
+ * Makes a firmware of an application: the module `main` of every XS host calls this once, at its top level.
+ * @param startMeter the application; gets its platform and the settings as JSON at each power-on
+ * @param createTypeScriptKernel the per-sample loop where the host has none in C, or is told not to use it
+ */
+export function installFirmware(
+	startMeter: (platform: Platform, settingsText: string) => MeterEvents & LinkEvents,
+	createTypeScriptKernel: CreateKernel,
+): void {
+	root.wattlockStart = (settingsText) => {
+		host.setLinkBuffer(new Uint8Array(LINK_BUFFER_BYTES));
+		return startMeter(new HostPlatform(createTypeScriptKernel), settingsText);
+	};
+}

@@ -1,0 +1,246 @@
+/*
+ * The root machine. Moddable's linker runs the firmware's modules at build time and writes the result to flash; here the
+ * host does the same in memory at start: built-ins and modules live once, read-only, and every meter is a clone that
+ * holds only what it changes. Three things make the root fit to be shared:
+ *
+ * 1. The global object's property cache would be written by clones: it is unlinked.
+ * 2. Functions, prototypes, buffers and collections are frozen, as Moddable's linker does, so that a clone cannot change
+ *    them and needs no alias for them. Plain objects, arrays and variables at module level stay changeable: each costs a
+ *    clone 8 bytes, and a copy when it is written.
+ * 3. Strings, names, code and big integers in collected chunks become kinds that the collector of a clone leaves alone;
+ *    else it would mark, and move, chunks that are not its own.
+ *
+ * After that the memory is write-protected: a store into it is a bug and ends the process, as it would on flash.
+ */
+
+#include "host.h"
+
+static void root_imported(txMachine *the)
+{
+	(void)the;
+}
+
+static void root_failed(txMachine *the)
+{
+	char text[512];
+	if (mxArgc > 0)
+		mxException = *mxArgv(0);
+	wattlock_describe_exception(the, text, sizeof text);
+	wattlock_fail(1, "firmware does not load: %s", text);
+}
+
+static void freeze_instance(txSlot *instance)
+{
+	txSlot *property = instance->next;
+	instance->flag |= XS_DONT_PATCH_FLAG;
+	while (property) {
+		if (property->kind != XS_ACCESSOR_KIND)
+			property->flag |= XS_DONT_SET_FLAG;
+		property->flag |= XS_DONT_DELETE_FLAG;
+		property = property->next;
+	}
+}
+
+/* Whether an instance is one that Moddable's linker freezes by its kind. */
+static bool frozen_by_kind(const txSlot *instance)
+{
+	const txSlot *internal = instance->next;
+	if (!internal || !(internal->flag & XS_INTERNAL_FLAG))
+		return false;
+	switch (internal->kind) {
+	case XS_CALLBACK_KIND:
+	case XS_CALLBACK_X_KIND:
+	case XS_CODE_KIND:
+	case XS_CODE_X_KIND:
+	case XS_ARRAY_BUFFER_KIND:
+	case XS_TYPED_ARRAY_KIND:
+	case XS_DATA_VIEW_KIND:
+	case XS_MAP_KIND:
+	case XS_SET_KIND:
+	case XS_WEAK_MAP_KIND:
+	case XS_WEAK_SET_KIND:
+	case XS_DATE_KIND:
+	case XS_REGEXP_KIND:
+	case XS_MODULE_KIND:
+	case XS_ERROR_KIND:
+	case XS_PROMISE_KIND:
+	case XS_BOOLEAN_KIND:
+	case XS_NUMBER_KIND:
+	case XS_STRING_KIND:
+	case XS_STRING_X_KIND:
+	case XS_SYMBOL_KIND:
+	case XS_BIGINT_KIND:
+		return true;
+	default:
+		return false;
+	}
+}
+
+typedef void (*slot_visitor)(txMachine *the, txSlot *slot);
+
+static void each_slot(txMachine *the, slot_visitor visit)
+{
+	for (txSlot *heap = the->firstHeap; heap; heap = heap->next) {
+		for (txSlot *slot = heap + 1; slot < heap->value.reference; slot++)
+			visit(the, slot);
+	}
+}
+
+static void freeze_slot(txMachine *the, txSlot *slot)
+{
+	(void)the;
+	if (slot->kind != XS_INSTANCE_KIND)
+		return;
+	if (frozen_by_kind(slot))
+		freeze_instance(slot);
+	/* What another object inherits from is a prototype. The global object stays: it is the prototype of each clone's. */
+	txSlot *prototype = slot->value.instance.prototype;
+	if (prototype && prototype != mxGlobal.value.reference)
+		freeze_instance(prototype);
+}
+
+static void settle_kind(txSlot *slot)
+{
+	switch (slot->kind) {
+	case XS_STRING_KIND:
+		slot->kind = XS_STRING_X_KIND;
+		break;
+	case XS_KEY_KIND:
+		slot->kind = XS_KEY_X_KIND;
+		break;
+	case XS_CODE_KIND:
+		slot->kind = XS_CODE_X_KIND;
+		break;
+	case XS_BIGINT_KIND:
+		slot->kind = XS_BIGINT_X_KIND;
+		break;
+	case XS_REGEXP_KIND:
+		slot->value.regexp.data = NULL; /* scratch of a match: NULL lets each match bring its own */
+		break;
+	default:
+		break;
+	}
+}
+
+static void settle_slot(txMachine *the, txSlot *slot)
+{
+	(void)the;
+	settle_kind(slot);
+	if (slot->kind == XS_ARRAY_KIND && slot->value.array.address) {
+		txChunk *chunk = (txChunk *)((txByte *)slot->value.array.address - sizeof(txChunk));
+		txIndex count = (txIndex)((size_t)chunk->size / sizeof(txSlot));
+		if (count > slot->value.array.length)
+			count = slot->value.array.length;
+		for (txIndex i = 0; i < count; i++)
+			settle_kind(slot->value.array.address + i);
+	}
+}
+
+static void unlink_global_cache(txMachine *the)
+{
+	txSlot *global = mxGlobal.value.reference;
+	txSlot *cache = global->next;
+	if (cache && cache->kind == XS_GLOBAL_KIND) {
+		global->next = cache->next;
+		global->flag &= ~XS_EXOTIC_FLAG;
+	}
+}
+
+/* A number that a clone's method call uses; made in the root, so that it is the same everywhere. */
+static txID name_of(txMachine *the, const char *name)
+{
+	return fxNewNameC(the, (txString)name);
+}
+
+static void import_main(txMachine *the)
+{
+	fxBeginHost(the);
+	{
+		mxTry(the)
+		{
+			txSlot *realm = mxModuleInstanceInternal(mxProgram.value.reference)->value.module.realm;
+			fxNewObject(the);
+			wattlock_define_host_functions(the);
+			mxPush(mxGlobal);
+			fxDefineID(the, name_of(the, "wattlockHost"), XS_DONT_ENUM_FLAG, XS_DONT_ENUM_FLAG);
+			mxPop();
+			mxPushStringC("main");
+			fxRunImport(the, realm, XS_NO_ID);
+			mxDub();
+			fxCallID(the, mxID(_then));
+			fxNewHostFunction(the, root_imported, 1, XS_NO_ID, XS_NO_ID);
+			fxNewHostFunction(the, root_failed, 1, XS_NO_ID, XS_NO_ID);
+			mxRunCount(2);
+			mxPop();
+			mxPop();
+			wattlock_run_jobs(the);
+			mxPush(mxGlobal);
+			mxGetID(name_of(the, "wattlockStart"));
+			if (!mxIsReference(the->stack) || !mxIsFunction(the->stack->value.reference))
+				wattlock_fail(1, "firmware does not load: its module main does not call installFirmware");
+			mxPop();
+		}
+		mxCatch(the)
+		{
+			char text[512];
+			wattlock_describe_exception(the, text, sizeof text);
+			wattlock_fail(1, "firmware does not load: %s", text);
+		}
+	}
+	fxEndHost(the);
+}
+
+void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
+{
+	txCreation creation = {
+		.initialChunkSize = 262144,
+		.incrementalChunkSize = 65536,
+		.initialHeapCount = 16384,
+		.incrementalHeapCount = 4096,
+		.stackCount = 4096,
+		.initialKeyCount = 4096,
+		.incrementalKeyCount = 256,
+		.nameModulo = 127,
+		.symbolModulo = 127,
+	};
+	memset(root, 0, sizeof *root);
+	root->archive = *archive;
+	wattlock_memory_open(&root->memory, 262144, 16777216, (size_t)creation.stackCount);
+	txMachine *the = fxCreateMachine(&creation, "root", &root->memory, XS_NO_ID);
+	if (!the)
+		wattlock_fail(1, "the engine could not be made: out of memory");
+	root->machine = the;
+
+	/* The archive's names come first, so that they get the numbers which the compiler gave them. */
+	const char *name = archive->names;
+	for (uint32_t i = 0; i < archive->nameCount; i++) {
+		if (fxNewNameX(the, (txString)name) != XS_ID_COUNT + i)
+			wattlock_fail(1, "firmware does not load: the name \"%s\" is out of order", name);
+		name += strlen(name) + 1;
+	}
+	root->startID = name_of(the, "wattlockStart");
+	root->samplesID = name_of(the, "samples");
+	root->samplesLostID = name_of(the, "samplesLost");
+	root->inputChangedID = name_of(the, "inputChanged");
+	root->tickID = name_of(the, "tick");
+	root->deadlineID = name_of(the, "deadlineMilliseconds");
+	root->linkOpenedID = name_of(the, "linkOpened");
+	root->linkReceivedID = name_of(the, "linkReceived");
+	root->linkWritableID = name_of(the, "linkWritable");
+	root->linkClosedID = name_of(the, "linkClosed");
+
+	/* Before the modules run, so that they meet frozen built-ins as on the device, and again for what they make. */
+	each_slot(the, freeze_slot);
+	import_main(the);
+
+	unlink_global_cache(the);
+	each_slot(the, freeze_slot);
+	fxShareMachine(the);
+	each_slot(the, settle_slot);
+	for (txSlot *slot = the->stack; slot < the->stackTop; slot++)
+		settle_kind(slot);
+	root->slotCount = (uint32_t)the->currentHeapCount;
+	root->chunkBytes = (uint32_t)the->currentChunksSize;
+	root->aliasCount = the->aliasCount;
+	wattlock_protect(root->memory.base, root->memory.byteLength);
+}

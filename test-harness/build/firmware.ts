@@ -1,0 +1,100 @@
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, extname, join, relative } from "node:path";
+import { type BuildFailure, build, formatMessages } from "esbuild";
+import { ROOT } from "../root.js";
+import { UserError } from "../user-error.js";
+import { buildEngine, LINUX_FOLDER } from "./engine.js";
+import { mqttPacketPlugin } from "./mqtt-packet-plugin.js";
+
+export interface FirmwareOptions {
+	/** The module `main`; default: hosts/linux/main.ts. */
+	readonly entry?: string;
+	/** Names the archive in build/linux; default: meter. */
+	readonly name?: string;
+	onProgress?(text: string): void;
+}
+
+export interface FirmwareImage {
+	/** Path of the archive, for `wattlock-host` and `LinuxXsTarget`. */
+	readonly archive: string;
+	/** SHA-256 of the archive, hexadecimal. */
+	readonly digest: string;
+	/** Bytecode of each module. */
+	readonly modules: readonly { readonly name: string; readonly bytes: number }[];
+}
+
+/** What npm packages expect of Node, in our own words: src/mqtt/shims/X.cjs stands for module X. */
+export function shimAliases(): Record<string, string> {
+	const shims = join(ROOT, "src", "mqtt", "shims");
+	const alias: Record<string, string> = {};
+	if (!existsSync(shims)) return alias;
+	for (const file of readdirSync(shims))
+		if (/\.(js|ts|cjs)$/.test(file)) alias[basename(file, extname(file))] = join(shims, file);
+	return alias;
+}
+
+/** One ES module for XS, of an entry and all it imports. */
+export async function bundleFirmware(entry: string): Promise<string> {
+	try {
+		const { outputFiles } = await build({
+			entryPoints: [entry],
+			bundle: true,
+			write: false,
+			format: "esm",
+			platform: "neutral",
+			mainFields: ["module", "main"],
+			target: "es2022",
+			// XS 13.3 throws "not initialized yet" for `static x = new X()` ahead of instance fields
+			supported: { "class-static-field": false },
+			alias: shimAliases(),
+			plugins: [mqttPacketPlugin()],
+			legalComments: "none",
+			logLevel: "silent",
+			absWorkingDir: ROOT,
+		});
+		return outputFiles[0]!.text;
+	} catch (error) {
+		const errors = (error as Partial<BuildFailure>).errors;
+		if (!errors) throw error;
+		const lines = await formatMessages(errors, { kind: "error", color: false });
+		throw new UserError(`the firmware does not bundle:\n${lines.join("").trim()}`);
+	}
+}
+
+/** Bundles the firmware and compiles it to bytecode that runs in place, if anything in it or the compiler changed. */
+export async function buildFirmware(options: FirmwareOptions = {}): Promise<FirmwareImage> {
+	const entry = options.entry ?? join(ROOT, "hosts", "linux", "main.ts");
+	const name = options.name ?? "meter";
+	const { compiler } = await buildEngine(options.onProgress ? { onProgress: options.onProgress } : {});
+	const text = await bundleFirmware(entry);
+	const archive = join(LINUX_FOLDER, `${name}.wlxa`);
+	const key = createHash("sha256").update(readFileSync(compiler)).update(text).digest("hex");
+	const keyPath = `${archive}.json`;
+	if (existsSync(archive) && existsSync(keyPath)) {
+		const known = JSON.parse(readFileSync(keyPath, "utf8")) as { key: string; image: Omit<FirmwareImage, "archive"> };
+		if (known.key === key) return { archive, ...known.image };
+	}
+	options.onProgress?.(`firmware: compiling ${relative(ROOT, entry)}`);
+	mkdirSync(LINUX_FOLDER, { recursive: true });
+	const source = join(LINUX_FOLDER, `${name}.js`);
+	const output = `${archive}.${process.pid}.new`;
+	const sourceNow = `${source}.${process.pid}.new`;
+	writeFileSync(sourceNow, text);
+	renameSync(sourceNow, source);
+	const { status, stdout, stderr } = spawnSync(compiler, ["-o", output, `main=${source}`], { encoding: "utf8" });
+	if (status !== 0) {
+		rmSync(output, { force: true });
+		throw new UserError(`the firmware does not compile:\n${stderr.trim()}`);
+	}
+	const modules = stdout
+		.trim()
+		.split("\n")
+		.map((line) => line.split(" "))
+		.map(([module = "", bytes]) => ({ name: module, bytes: Number(bytes) }));
+	const digest = createHash("sha256").update(readFileSync(output)).digest("hex");
+	renameSync(output, archive);
+	writeFileSync(keyPath, JSON.stringify({ key, image: { digest, modules } }));
+	return { archive, digest, modules };
+}
