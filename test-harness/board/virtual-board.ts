@@ -1,0 +1,240 @@
+import type { Settings } from "../../src/meter/settings.js";
+import { type ReferencePower, synthesizeBlock, type WaveformBlock } from "../waveforms/block.js";
+import type { LoadSource } from "../waveforms/household.js";
+import type { LinkBridge } from "./link-bridge.js";
+import { SparseFlash } from "./sparse-flash.js";
+
+/** Energy that the waveform carried while the meter was on, Wh: the truth that a register is held against. */
+export interface ReferenceEnergy {
+	/** Of the legal netting mode of the settings. */
+	importWattHours: number;
+	exportWattHours: number;
+	/** Rows played. */
+	rows: number;
+	/**
+	 * At a change between import and export one netting window may hold some of both, and nets it: that much may be
+	 * missing from import and from export alike.
+	 */
+	edgeWattHours: number;
+}
+
+export interface BoardOptions {
+	readonly index: number;
+	readonly settings: Settings;
+	readonly settingsText: string;
+	readonly load: LoadSource;
+	/** Parts per million that this board's crystal runs fast: its clock and its sampling alike. */
+	readonly clockDriftPpm: number;
+	/** What the real-time clock is ahead of the truth when the world starts, s; NaN: not set. */
+	readonly clockOffsetSeconds: number;
+	readonly sectorBytes: number;
+	readonly sectorCount: number;
+}
+
+/** Longest text kept of a meter's log. */
+const LOG_LINES_KEPT = 40;
+
+/**
+ * Everything of one meter that is not the processor: flash, crystal and real-time clock, sample source, network, power.
+ * It keeps no time of its own: the world says what time it is, in milliseconds of the world; the board turns that into
+ * the milliseconds of its crystal, which are the ones that the target hears of.
+ */
+export class VirtualBoard {
+	readonly index: number;
+	readonly settings: Settings;
+	readonly settingsText: string;
+	readonly load: LoadSource;
+	readonly flash: SparseFlash;
+	readonly reference: ReferenceEnergy = { importWattHours: 0, exportWattHours: 0, rows: 0, edgeWattHours: 0 };
+	bridge!: LinkBridge;
+
+	isOn = false;
+	/** The target has said that the machine is gone, and the barrier behind which no frame of it can come is not back. */
+	isLeaving = false;
+	starts = 0;
+	powerCuts = 0;
+	/** Largest |P| of any block played, W: bounds what a power cut without warning may lose. */
+	maximumWatts = 0;
+	/** World time at which power returns; NaN: nothing planned. */
+	powerReturnsMilliseconds = Number.NaN;
+	/** How long power stays away after the next cut. */
+	plannedOffMilliseconds = 1000;
+	bootReason = 0;
+	readonly outputs = new Int32Array(8);
+	readonly logLines: string[] = [];
+	/** Set once: the load is off for good, so that registers stand still for the final count. */
+	isUnloaded = false;
+
+	readonly #driftFactor: number;
+	/** Real-time clock: `utc = #utcSeconds + (local - #utcAtLocal) / 1000`. */
+	#utcSeconds: number;
+	#utcAtLocal = 0;
+	#localPowerOn = 0;
+	#block: WaveformBlock | undefined;
+	/** First row of the block that plays, and of the last time it began anew. */
+	#blockStartRow = 0;
+	#accountedRow = 0;
+	#next: WaveformBlock | undefined;
+	#nextStartRow = 0;
+	#loadDueMilliseconds = 0;
+
+	constructor(options: BoardOptions, startUtcSeconds: number) {
+		this.index = options.index;
+		this.settings = options.settings;
+		this.settingsText = options.settingsText;
+		this.load = options.load;
+		this.flash = new SparseFlash(options.sectorBytes, options.sectorCount);
+		this.#driftFactor = 1 + options.clockDriftPpm * 1e-6;
+		this.#utcSeconds = startUtcSeconds + options.clockOffsetSeconds;
+	}
+
+	/** Milliseconds of this board's crystal. */
+	local(worldMilliseconds: number): number {
+		return worldMilliseconds * this.#driftFactor;
+	}
+
+	world(localMilliseconds: number): number {
+		return localMilliseconds / this.#driftFactor;
+	}
+
+	/** What the real-time clock shows; NaN when it lost its time. */
+	utcSeconds(localMilliseconds: number): number {
+		return this.#utcSeconds + (localMilliseconds - this.#utcAtLocal) / 1000;
+	}
+
+	setClock(utcSeconds: number, localMilliseconds: number): void {
+		this.#utcSeconds = utcSeconds;
+		this.#utcAtLocal = localMilliseconds;
+	}
+
+	loseClock(): void {
+		this.#utcSeconds = Number.NaN;
+	}
+
+	/** The board is on from `localMilliseconds`; rows count from here. */
+	powerOn(localMilliseconds: number): void {
+		this.isOn = true;
+		this.starts++;
+		this.#localPowerOn = localMilliseconds;
+		this.#block = undefined;
+		this.#next = undefined;
+		this.#accountedRow = 0;
+		this.#blockStartRow = 0;
+		this.#loadDueMilliseconds = 0; // a block is due at once
+	}
+
+	/** Power is gone at `localMilliseconds`: the rows until then were played. */
+	powerOff(localMilliseconds: number): void {
+		this.account(localMilliseconds);
+		this.isOn = false;
+		this.#block = undefined;
+		this.#next = undefined;
+	}
+
+	/**
+	 * When the next block may be sent, at or after `fromLocal`, in milliseconds of the crystal; Infinity: never. It is in
+	 * the middle of the block that plays, so that no rounding decides whether it is replaced at this end or at the next.
+	 */
+	loadChangeAt(fromLocal: number): number {
+		if (this.#block === undefined) return this.#localPowerOn;
+		if (this.#loadDueMilliseconds === Number.POSITIVE_INFINITY) return this.#loadDueMilliseconds;
+		const due = Math.max(this.#loadDueMilliseconds, fromLocal);
+		const block = this.#next ?? this.#block;
+		const startRow = this.#next === undefined ? this.#blockStartRow : this.#nextStartRow;
+		const milliseconds = 1000 / this.settings.layout.samplesPerSecond;
+		const middle = this.#localPowerOn + (startRow + block.rowCount / 2) * milliseconds;
+		const period = block.rowCount * milliseconds;
+		return middle + Math.max(0, Math.ceil((due - middle) / period)) * period;
+	}
+
+	/** Brings the next change of load forward to `localMilliseconds`. */
+	hurryLoad(localMilliseconds: number): void {
+		this.#loadDueMilliseconds = Math.min(this.#loadDueMilliseconds, localMilliseconds);
+	}
+
+	/** Draws the load in force at `localMilliseconds` (a time given by `loadChangeAt`) and makes its block. */
+	changeLoad(localMilliseconds: number): WaveformBlock {
+		this.account(localMilliseconds);
+		const seconds = this.world(localMilliseconds) / 1000;
+		const shape = this.load.shapeAt(seconds);
+		if (this.isUnloaded)
+			for (const { current } of shape.phases) {
+				current.sine.fill(0);
+				current.cosine.fill(0);
+			}
+		const block = synthesizeBlock(this.settings.layout, this.settings, shape);
+		this.#loadDueMilliseconds = this.isUnloaded
+			? Number.POSITIVE_INFINITY
+			: this.local(this.load.nextChangeSeconds() * 1000);
+		const { phaseImport, phaseExport } = block.reference;
+		this.maximumWatts = Math.max(this.maximumWatts, sumOf(phaseImport), sumOf(phaseExport));
+		if (this.#block === undefined) {
+			this.#block = block;
+		} else {
+			const played = this.#rowsAt(localMilliseconds) - this.#blockStartRow;
+			this.#next = block;
+			this.#nextStartRow = this.#blockStartRow + Math.ceil(played / this.#block.rowCount) * this.#block.rowCount;
+		}
+		return block;
+	}
+
+	/** Adds the rows played until `localMilliseconds` to the reference. */
+	account(localMilliseconds: number): void {
+		const end = this.#rowsAt(localMilliseconds);
+		if (this.#next !== undefined && end >= this.#nextStartRow) {
+			this.#play(this.#nextStartRow);
+			const perPhase = this.settings.netting === "perPhase";
+			if (this.#block !== undefined)
+				this.reference.edgeWattHours += edgeWattHours(this.#block.reference, this.#next.reference, perPhase);
+			this.#block = this.#next;
+			this.#blockStartRow = this.#nextStartRow;
+			this.#next = undefined;
+		}
+		this.#play(end);
+		const block = this.#block;
+		if (block !== undefined)
+			this.#blockStartRow += Math.floor((end - this.#blockStartRow) / block.rowCount) * block.rowCount;
+	}
+
+	keepLog(text: string): void {
+		this.logLines.push(text);
+		if (this.logLines.length > LOG_LINES_KEPT) this.logLines.shift();
+	}
+
+	#rowsAt(localMilliseconds: number): number {
+		const elapsed = localMilliseconds - this.#localPowerOn;
+		return Math.floor((elapsed * this.settings.layout.samplesPerSecond) / 1000 + 1e-6);
+	}
+
+	#play(endRow: number): void {
+		const block = this.#block;
+		const rows = endRow - this.#accountedRow;
+		if (block === undefined || rows <= 0) return;
+		this.#accountedRow = endRow;
+		const hours = rows / this.settings.layout.samplesPerSecond / 3600;
+		const { reference } = block;
+		const perPhase = this.settings.netting === "perPhase";
+		const importWatts = perPhase ? sumOf(reference.phaseImport) : reference.sumImport;
+		const exportWatts = perPhase ? sumOf(reference.phaseExport) : reference.sumExport;
+		this.reference.importWattHours += importWatts * hours;
+		this.reference.exportWattHours += exportWatts * hours;
+		this.reference.rows += rows;
+	}
+}
+
+/** Wh that one window of 10 cycles (0.2 s) may net away when the sign of the power changes inside it. */
+function edgeWattHours(from: ReferencePower, to: ReferencePower, perPhase: boolean): number {
+	const nets = (a: number, b: number): number => (a * b < 0 ? Math.abs((a * b) / (a - b)) : 0);
+	let watts = nets(from.sumImport - from.sumExport, to.sumImport - to.sumExport);
+	if (perPhase) {
+		watts = 0;
+		for (let phase = 0; phase < from.phases.length; phase++) watts += nets(from.phases[phase]!, to.phases[phase]!);
+	}
+	return (watts * 0.2) / 3600;
+}
+
+function sumOf(values: readonly number[]): number {
+	let sum = 0;
+	for (const value of values) sum += value;
+	return sum;
+}
