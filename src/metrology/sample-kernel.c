@@ -9,10 +9,12 @@
 #define WIDTH (HISTORY + RUN)
 #define CHANNELS 7
 #define PHASES 3
-#define BINS 256
+#define BINS 244
+#define BIN_WEIGHT 32
 #define HARMONIC_MAX 40
 #define DELAY_MAX_Q16 (4 << 16)
 #define SINCE_MAX 0x7fffu
+#define REST_MAX 0x7ffff
 
 /* Layout of the sums, in float64 cells: see sample-kernel.ts. */
 #define CELL_CHANNEL 16
@@ -65,12 +67,12 @@ struct wattlock_kernel {
 	uint32_t halfRows, previousHalfRows;
 	/* harmonics */
 	uint32_t harmonicChannel; /* index, or 255 */
-	int32_t bins[BINS];
+	int32_t predictedCosineQ4, predictedSineQ4, predictedMean;
+	int32_t bins[BINS + 1];
 	/* the rows of a pass: codes, and the codes in two balanced 12-bit limbs, x = 4096 * high + low */
 	int32_t code[CHANNELS][WIDTH];
 	int16_t high[CHANNELS][WIDTH], low[CHANNELS][WIDTH];
 	int16_t cosineQ15[RUN], sineQ15[RUN];
-	uint16_t bin[RUN];
 };
 
 /* round(32767 * cos(2 * pi * i / 1024)) */
@@ -141,10 +143,36 @@ static const int16_t COSINE_Q15[1024] = {
 	32609, 32628, 32646, 32663, 32678, 32692, 32705, 32717, 32728, 32737, 32745, 32752, 32757, 32761, 32765, 32766,
 };
 
+/* round(32767 * cos(2 * pi * i / BINS)) */
+static const int16_t BIN_COSINE_Q15[BINS] = {
+	32767, 32756, 32724, 32669, 32593, 32496, 32377, 32236, 32074, 31891, 31687, 31461, 31215, 30948, 30661, 30353,
+	30025, 29677, 29310, 28923, 28517, 28092, 27648, 27186, 26706, 26208, 25693, 25161, 24612, 24047, 23466, 22870,
+	22258, 21631, 20990, 20336, 19667, 18986, 18292, 17586, 16868, 16139, 15400, 14650, 13890, 13122, 12344, 11559,
+	10765, 9965, 9158, 8345, 7526, 6703, 5874, 5043, 4207, 3369, 2529, 1687, 844, 0, -844, -1687,
+	-2529, -3369, -4207, -5043, -5874, -6703, -7526, -8345, -9158, -9965, -10765, -11559, -12344, -13122, -13890, -14650,
+	-15400, -16139, -16868, -17586, -18292, -18986, -19667, -20336, -20990, -21631, -22258, -22870, -23466, -24047, -24612, -25161,
+	-25693, -26208, -26706, -27186, -27648, -28092, -28517, -28923, -29310, -29677, -30025, -30353, -30661, -30948, -31215, -31461,
+	-31687, -31891, -32074, -32236, -32377, -32496, -32593, -32669, -32724, -32756, -32767, -32756, -32724, -32669, -32593, -32496,
+	-32377, -32236, -32074, -31891, -31687, -31461, -31215, -30948, -30661, -30353, -30025, -29677, -29310, -28923, -28517, -28092,
+	-27648, -27186, -26706, -26208, -25693, -25161, -24612, -24047, -23466, -22870, -22258, -21631, -20990, -20336, -19667, -18986,
+	-18292, -17586, -16868, -16139, -15400, -14650, -13890, -13122, -12344, -11559, -10765, -9965, -9158, -8345, -7526, -6703,
+	-5874, -5043, -4207, -3369, -2529, -1687, -844, 0, 844, 1687, 2529, 3369, 4207, 5043, 5874, 6703,
+	7526, 8345, 9158, 9965, 10765, 11559, 12344, 13122, 13890, 14650, 15400, 16139, 16868, 17586, 18292, 18986,
+	19667, 20336, 20990, 21631, 22258, 22870, 23466, 24047, 24612, 25161, 25693, 26208, 26706, 27186, 27648, 28092,
+	28517, 28923, 29310, 29677, 30025, 30353, 30661, 30948, 31215, 31461, 31687, 31891, 32074, 32236, 32377, 32496,
+	32593, 32669, 32724, 32756,
+};
+
 /* Arithmetic shift right: floor(value / 2^bits); compilers make one instruction of it. */
 static inline int64_t shift_right(int64_t value, uint32_t bits)
 {
 	return value >= 0 ? value >> bits : ~(~value >> bits);
+}
+
+/* floor(dividend / divisor), divisor above 0. */
+static int64_t divide(int64_t dividend, int64_t divisor)
+{
+	return dividend >= 0 ? dividend / divisor : -((divisor - 1 - dividend) / divisor);
 }
 
 static uint32_t get32(const uint8_t *from)
@@ -295,7 +323,7 @@ int wattlock_kernel_configure(wattlock_kernel *k, const uint8_t *from, size_t le
 	}
 	if (get32(from + 40) != 0)
 		return 5;
-	if (p.cyclesPerWindow < 2 || p.cyclesPerWindow > 16)
+	if (p.cyclesPerWindow < 2 || p.cyclesPerWindow > 12)
 		return 6;
 	if (p.nominalFrequencyMillihertz < 40000 || p.nominalFrequencyMillihertz > 70000)
 		return 7;
@@ -429,6 +457,41 @@ static uint32_t follow_reference(wattlock_kernel *k, uint32_t rows, int *ends)
 	return i;
 }
 
+/*
+ * Adds a pass to the phase steps of the harmonic analysis. What the last window predicts (mean and fundamental) is
+ * taken off first, so that it cannot leak into the harmonics; each row is shared between its two nearest steps.
+ */
+static void fill_bins(wattlock_kernel *k, uint32_t rows, uint32_t phase)
+{
+	const int32_t *restrict code = k->code[k->harmonicChannel] + HISTORY;
+	const int64_t cosineQ4 = k->predictedCosineQ4, sineQ4 = k->predictedSineQ4;
+	const int32_t mean = k->predictedMean;
+	const uint32_t increment = k->increment, drop = k->sampleBytes == 2 ? 0 : 4;
+	int32_t *restrict bins = k->bins;
+	for (uint32_t i = 0; i < rows; i++, phase += increment) {
+		const int64_t fundamental = cosineQ4 * k->cosineQ15[i] + sineQ4 * k->sineQ15[i] + 262144;
+		int32_t rest = (int32_t)shift_right(code[i] - mean - shift_right(fundamental, 19), drop);
+		rest = rest < -REST_MAX ? -REST_MAX : rest > REST_MAX ? REST_MAX : rest;
+		const uint32_t position = (phase >> 16) * BINS; /* 2^16 a step */
+		const uint32_t bin = position >> 16;
+		const int32_t weight = (int32_t)(position >> 11 & (BIN_WEIGHT - 1));
+		bins[bin] += rest * (BIN_WEIGHT - weight);
+		bins[bin + 1] += rest * weight;
+	}
+}
+
+/* What the window that ends predicts for the channel that is analysed next. */
+static void predict(wattlock_kernel *k)
+{
+	const uint32_t c = k->harmonicChannel;
+	if (c >= CHANNELS)
+		return;
+	const int64_t scale = (int64_t)k->rows * 32767;
+	k->predictedCosineQ4 = (int32_t)divide(k->cosine[c] * 32, scale);
+	k->predictedSineQ4 = (int32_t)divide(k->sine[c] * 32, scale);
+	k->predictedMean = (int32_t)divide(k->sum[c], k->rows);
+}
+
 static void accumulate(wattlock_kernel *k, uint32_t rows)
 {
 	uint32_t phase = k->phase;
@@ -439,12 +502,10 @@ static void accumulate(wattlock_kernel *k, uint32_t rows)
 		const int16_t cosine = COSINE_Q15[index], sine = COSINE_Q15[(index + 768) & 1023];
 		k->cosineQ15[i] = cosine;
 		k->sineQ15[i] = sine;
-		k->bin[i] = (uint16_t)(index >> 2);
 		sumCosine += cosine;
 		sumSine += sine;
 		phase += increment;
 	}
-	k->phase = phase;
 	k->sumCosine += sumCosine;
 	k->sumSine += sumSine;
 	for (uint32_t c = 0; c < k->channelCount; c++) {
@@ -490,11 +551,9 @@ static void accumulate(wattlock_kernel *k, uint32_t rows)
 				k->lagged[p][j] += dot_codes(highI, lowI, highU - whole - j, lowU - whole - j);
 		}
 	}
-	if (k->harmonicChannel < CHANNELS) {
-		const int32_t *code = k->code[k->harmonicChannel] + HISTORY;
-		for (uint32_t i = 0; i < rows; i++)
-			k->bins[k->bin[i]] += code[i];
-	}
+	if (k->harmonicChannel < CHANNELS)
+		fill_bins(k, rows, k->phase);
+	k->phase = phase;
 	for (uint32_t c = 0; c < k->channelCount; c++) {
 		memmove(k->high[c], k->high[c] + rows, HISTORY * sizeof(int16_t));
 		memmove(k->low[c], k->low[c] + rows, HISTORY * sizeof(int16_t));
@@ -555,15 +614,17 @@ static void end_half(wattlock_kernel *k, int ends)
 
 static void put_harmonics(wattlock_kernel *k, uint8_t *cells)
 {
-	/* Folded so that 65 terms hold all of a cycle: [parity][0 cosine, 1 sine]. */
-	int32_t folded[2][2][BINS / 4 + 1];
-	const int32_t *a = k->bins;
-	const uint32_t half = BINS / 2;
-	for (uint32_t b = 0; b <= half / 2; b++) {
-		const uint32_t mirror = (half - b) % half;
-		const int32_t even = a[b] + a[b + half], odd = a[b] - a[b + half];
-		const int32_t evenMirror = b == 0 || b == half / 2 ? 0 : a[mirror] + a[mirror + half];
-		const int32_t oddMirror = b == 0 || b == half / 2 ? 0 : a[mirror] - a[mirror + half];
+	/* Folded so that 62 terms hold all of a cycle: [parity][0 cosine, 1 sine]. */
+	int64_t folded[2][2][BINS / 4 + 1];
+	int32_t *a = k->bins;
+	const uint32_t half = BINS / 2, quarter = BINS / 4;
+	a[0] += a[BINS];
+	for (uint32_t b = 0; b <= quarter; b++) {
+		const int alone = b == 0 || b == quarter;
+		const uint32_t mirror = half - b;
+		const int64_t even = (int64_t)a[b] + a[b + half], odd = (int64_t)a[b] - a[b + half];
+		const int64_t evenMirror = alone ? 0 : (int64_t)a[mirror] + a[mirror + half];
+		const int64_t oddMirror = alone ? 0 : (int64_t)a[mirror] - a[mirror + half];
 		folded[0][0][b] = even + evenMirror;
 		folded[0][1][b] = even - evenMirror;
 		folded[1][0][b] = odd - oddMirror;
@@ -574,14 +635,17 @@ static void put_harmonics(wattlock_kernel *k, uint8_t *cells)
 		highest = HARMONIC_MAX;
 	put_number(cells, 10, highest);
 	for (uint32_t h = 2; h <= highest; h++) {
-		const int32_t *restrict forCosine = folded[h & 1][0];
-		const int32_t *restrict forSine = folded[h & 1][1];
+		const int64_t *restrict forCosine = folded[h & 1][0];
+		const int64_t *restrict forSine = folded[h & 1][1];
 		int64_t cosine = 0, sine = 0;
-		uint32_t index = 0;
-		for (uint32_t b = 0; b <= half / 2; b++) {
-			cosine += (int64_t)forCosine[b] * COSINE_Q15[index];
-			sine += (int64_t)forSine[b] * COSINE_Q15[(index + 768) & 1023];
-			index = (index + 4 * h) & 1023;
+		uint32_t index = 0, sineIndex = BINS - quarter;
+		for (uint32_t b = 0; b <= quarter; b++) {
+			cosine += forCosine[b] * BIN_COSINE_Q15[index];
+			sine += forSine[b] * BIN_COSINE_Q15[sineIndex];
+			index += h;
+			index -= index >= BINS ? BINS : 0;
+			sineIndex += h;
+			sineIndex -= sineIndex >= BINS ? BINS : 0;
 		}
 		put_number(cells, CELL_HARMONIC + 2 * (h - 2), cosine);
 		put_number(cells, CELL_HARMONIC + 2 * (h - 2) + 1, sine);
@@ -644,6 +708,7 @@ static void close_window(wattlock_kernel *k, int atCrossing, uint8_t *cells)
 	k->windowCount++;
 	k->startLagQ16 = atCrossing ? k->lagQ16 : 0;
 	choose_harmonic_channel(k);
+	predict(k);
 	clear_window(k);
 	if (atCrossing)
 		k->flags = FLAG_STARTS_AT_CROSSING;

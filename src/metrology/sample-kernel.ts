@@ -6,7 +6,7 @@ import type { SampleKernel, SampleLayout } from "../platform/sample-kernel.js";
  * | offset | size | field                      | unit and range                                                    |
  * |-------:|-----:|----------------------------|-------------------------------------------------------------------|
  * |      0 |    4 | version                    | 1                                                                 |
- * |      4 |    4 | cyclesPerWindow            | 2 to 16; 10 at 50 Hz, 12 at 60 Hz                                 |
+ * |      4 |    4 | cyclesPerWindow            | 2 to 12; 10 at 50 Hz, 12 at 60 Hz                                 |
  * |      8 |    4 | nominalFrequencyMillihertz | 40 000 to 70 000                                                  |
  * |     12 |    4 | harmonicChannel            | 0 one after the other, 1 to 7 that channel, 255 none              |
  * |     16 | 3×4  | presenceCodes              | per phase: RMS codes from which there is a voltage, 1 to 2^23 - 1 |
@@ -36,7 +36,8 @@ export const KERNEL_PARAMETER_BYTES = 44;
  * |         |                   | square over one cycle (stepped by half cycles; floor; -1: none ended in the window)|
  * | 72 + 8p | phase p           | Σu·i as floor(S / 2^32), S mod 2^32; the same with the delayed channel at whole    |
  * |         |                   | lags L, L + 1, L + 2 (three pairs; 0 without a delay), L = floor(abs(delay))       |
- * | 96 + 2j | order h = j + 2   | Σx·cos, Σx·sin of `harmonicChannel` at h times the oscillator, phase in 256 steps  |
+ * | 96 + 2j | order h = j + 2   | of `harmonicChannel`, without the mean and fundamental of the window before:       |
+ * |         |                   | Σr·cos, Σr·sin at h times the oscillator; see `harmonicScale`                      |
  */
 export const KERNEL_SUMS_BYTES = 1536;
 
@@ -86,8 +87,11 @@ export const WindowFlag = Object.freeze({
 	startsAtCrossing: 16,
 } as const);
 
-/** Phase steps of a cycle in the harmonic analysis. */
-export const HARMONIC_BINS = 256;
+/**
+ * Phase steps of a cycle in the harmonic analysis: divisible by four for the folding, and no divisor of usual rates, so
+ * that samples fall evenly between steps.
+ */
+export const HARMONIC_BINS = 244;
 export const HARMONIC_MAX = 40;
 export const CHANNEL_MAX = 7;
 export const PHASE_MAX = 3;
@@ -101,17 +105,40 @@ const SINCE_MAX = 0x7fff;
 const TWO_32 = 0x1_0000_0000;
 const TWO_31 = 0x8000_0000;
 const HARMONIC_OFF = 255;
+const BIN_WEIGHT = 32;
+const REST_MAX = 0x7_ffff;
 
 /** round(32767·cos(2πi/1024)); the C has the same numbers as a literal. 2 KB of flash. */
 const COSINE_Q15 = Int16Array.from({ length: 1024 }, (_, i) => Math.round(32_767 * Math.cos((2 * Math.PI * i) / 1024)));
 
-/** floor(dividend / divisor), exact for a dividend of 0 to 2^53 and a quotient below 2^32. */
+/** round(32767·cos(2πi/244)). 488 bytes of flash. */
+const BIN_COSINE_Q15 = Int16Array.from({ length: HARMONIC_BINS }, (_, i) =>
+	Math.round(32_767 * Math.cos((2 * Math.PI * i) / HARMONIC_BINS)),
+);
+
+/**
+ * Amplitude (peak) in codes of order `h` per unit of sqrt((Σr·cos)² + (Σr·sin)²) in the sums of a window of `rows`.
+ * Sharing a sample between two phase steps damps order h by sinc²(h/244); int24 codes lose four bits on the way.
+ */
+export function harmonicScale(h: number, rows: number, sampleBytes: number): number {
+	const x = (Math.PI * h) / HARMONIC_BINS;
+	const damping = (Math.sin(x) / x) ** 2;
+	return (2 * (sampleBytes === 2 ? 1 : 16)) / (rows * 32_767 * BIN_WEIGHT * damping);
+}
+
+/** floor(dividend / divisor), exact for a dividend within ±2^53 and a quotient within ±2^32. */
 function divide(dividend: number, divisor: number): number {
 	let quotient = Math.floor(dividend / divisor);
 	const rest = dividend - quotient * divisor;
 	if (rest < 0) quotient--;
 	else if (rest >= divisor) quotient++;
 	return quotient;
+}
+
+/** floor(16·dividend / divisor) for a dividend within ±2^53. */
+function divideQ4(dividend: number, divisor: number): number {
+	const whole = divide(dividend, divisor);
+	return whole * 16 + divide((dividend - whole * divisor) * 16, divisor);
 }
 
 /**
@@ -198,12 +225,15 @@ export class TypeScriptSampleKernel implements SampleKernel {
 	readonly #cellBytes = new Uint8Array(this.#cells.buffer);
 	/** Sums above 2^53 as pairs high·2^32 + low: 7 squares, 3 powers, 9 lagged, 7 half squares, 7 previous halves. */
 	readonly #wide = new Float64Array(2 * 33);
-	readonly #bins = new Int32Array(HARMONIC_BINS);
+	readonly #bins = new Int32Array(HARMONIC_BINS + 1);
+	/** Cosine and sine amplitude (codes / 16) and mean of the analysed channel in the window before. */
+	#predictedCosineQ4 = 0;
+	#predictedSineQ4 = 0;
+	#predictedMean = 0;
 	/** Codes of a pass, channel by channel: 8 rows from before, then up to 32. */
 	readonly #codes = new Int32Array(CHANNEL_MAX * WIDTH);
 	readonly #oscillator = new Int16Array(2 * RUN);
-	readonly #bin = new Uint8Array(RUN);
-	readonly #folded = new Int32Array(4 * (HARMONIC_BINS / 4 + 1));
+	readonly #folded = new Float64Array(4 * (HARMONIC_BINS / 4 + 1));
 
 	/** @throws InvariantError when the layout is outside 1 to 3 phases, 2 or 3 bytes, 500 to 40 000 rows a second */
 	constructor(layout: SampleLayout) {
@@ -235,7 +265,7 @@ export class TypeScriptSampleKernel implements SampleKernel {
 			if (Math.abs(delay) > DELAY_ROWS_MAX * 0x1_0000) throw new InvariantError("delayQ16");
 		}
 		if (view.getUint32(40, true) !== 0) throw new InvariantError("kernel parameter reserved");
-		if (cycles < 2 || cycles > 16) throw new InvariantError("cyclesPerWindow");
+		if (cycles < 2 || cycles > 12) throw new InvariantError("cyclesPerWindow");
 		if (frequency < 40_000 || frequency > 70_000) throw new InvariantError("nominalFrequencyMillihertz");
 		if (mode > CHANNEL_MAX && mode !== HARMONIC_OFF) throw new InvariantError("harmonicChannel");
 		this.#staged[0] = cycles;
@@ -433,7 +463,6 @@ export class TypeScriptSampleKernel implements SampleKernel {
 		const cells = this.#cells;
 		const codes = this.#codes;
 		const oscillator = this.#oscillator;
-		const bin = this.#bin;
 		const channelCount = this.#channelCount;
 		const increment = this.#increment;
 		let phase = this.#phase;
@@ -445,13 +474,11 @@ export class TypeScriptSampleKernel implements SampleKernel {
 			const sine = COSINE_Q15[(index + 768) & 1023]!;
 			oscillator[i] = cosine;
 			oscillator[RUN + i] = sine;
-			bin[i] = index >>> 2;
 			sumCosine += cosine;
 			sumSine += sine;
 			phase += increment;
 			if (phase >= TWO_32) phase -= TWO_32;
 		}
-		this.#phase = phase;
 		cells[Cell.sumCosine] = cells[Cell.sumCosine]! + sumCosine;
 		cells[Cell.sumSine] = cells[Cell.sumSine]! + sumSine;
 		for (let c = 0; c < channelCount; c++) {
@@ -490,16 +517,55 @@ export class TypeScriptSampleKernel implements SampleKernel {
 			const delayed = (delay > 0 ? current : voltage) - Math.floor(Math.abs(delay) / 0x1_0000);
 			for (let j = 0; j < 3; j++) this.#addWide(10 + 3 * p + j, this.#product(still, delayed - j, rows));
 		}
-		if (this.#harmonicChannel < CHANNEL_MAX) {
-			const from = this.#harmonicChannel * WIDTH + HISTORY;
-			for (let i = 0; i < rows; i++) this.#bins[bin[i]!] = this.#bins[bin[i]!]! + codes[from + i]!;
-		}
+		if (this.#harmonicChannel < CHANNEL_MAX) this.#fillBins(rows);
+		this.#phase = phase;
 		for (let c = 0; c < channelCount; c++) {
 			const to = c * WIDTH;
 			for (let i = 0; i < HISTORY; i++) codes[to + i] = codes[to + i + rows]!;
 		}
 		this.#rows += rows;
 		this.#halfRows += rows;
+	}
+
+	/**
+	 * Adds a pass to the phase steps of the harmonic analysis. What the last window predicts (mean and fundamental) is
+	 * taken off first, so that it cannot leak into the harmonics; each row is shared between its two nearest steps.
+	 */
+	#fillBins(rows: number): void {
+		const codes = this.#codes;
+		const bins = this.#bins;
+		const oscillator = this.#oscillator;
+		const from = this.#harmonicChannel * WIDTH + HISTORY;
+		const cosineQ4 = this.#predictedCosineQ4;
+		const sineQ4 = this.#predictedSineQ4;
+		const mean = this.#predictedMean;
+		const increment = this.#increment;
+		const drop = this.#sampleBytes === 2 ? 1 : 16;
+		let phase = this.#phase;
+		for (let i = 0; i < rows; i++) {
+			const fundamental = cosineQ4 * oscillator[i]! + sineQ4 * oscillator[RUN + i]! + 0x4_0000;
+			let rest = Math.floor((codes[from + i]! - mean - Math.floor(fundamental / 0x8_0000)) / drop);
+			if (rest > REST_MAX) rest = REST_MAX;
+			else if (rest < -REST_MAX) rest = -REST_MAX;
+			const position = (phase >>> 16) * HARMONIC_BINS;
+			const bin = position >> 16;
+			const weight = (position >> 11) & (BIN_WEIGHT - 1);
+			bins[bin] = bins[bin]! + rest * (BIN_WEIGHT - weight);
+			bins[bin + 1] = bins[bin + 1]! + rest * weight;
+			phase += increment;
+			if (phase >= TWO_32) phase -= TWO_32;
+		}
+	}
+
+	/** What the window that ends predicts for the channel that is analysed next. */
+	#predict(): void {
+		const channel = this.#harmonicChannel;
+		if (channel >= CHANNEL_MAX) return;
+		const at = Cell.channel + Cell.channelStride * channel;
+		const scale = this.#rows * 32_767;
+		this.#predictedCosineQ4 = divideQ4(2 * this.#cells[at + Cell.cosine]!, scale);
+		this.#predictedSineQ4 = divideQ4(2 * this.#cells[at + Cell.sine]!, scale);
+		this.#predictedMean = divide(this.#cells[at]!, this.#rows);
 	}
 
 	/** At most 32 products of 2^46: below 2^51. */
@@ -610,6 +676,7 @@ export class TypeScriptSampleKernel implements SampleKernel {
 		this.#windowCount = (this.#windowCount + 1) >>> 0;
 		this.#startLagQ16 = atCrossing ? this.#lagQ16 : 0;
 		this.#chooseHarmonicChannel();
+		this.#predict();
 		this.#flags = atCrossing ? WindowFlag.startsAtCrossing : 0;
 		this.#closed = true;
 	}
@@ -621,6 +688,7 @@ export class TypeScriptSampleKernel implements SampleKernel {
 		const half = HARMONIC_BINS / 2;
 		const quarter = half / 2;
 		const stride = quarter + 1;
+		bins[0] = bins[0]! + bins[HARMONIC_BINS]!;
 		for (let b = 0; b <= quarter; b++) {
 			const mirror = half - b;
 			const even = bins[b]! + bins[b + half]!;
@@ -640,13 +708,22 @@ export class TypeScriptSampleKernel implements SampleKernel {
 			let cosine = 0;
 			let sine = 0;
 			let index = 0;
+			let sineIndex = HARMONIC_BINS - quarter;
 			for (let b = 0; b <= quarter; b++) {
-				cosine += folded[from + b]! * COSINE_Q15[index]!;
-				sine += folded[from + stride + b]! * COSINE_Q15[(index + 768) & 1023]!;
-				index = (index + 4 * h) & 1023;
+				cosine += folded[from + b]! * BIN_COSINE_Q15[index]!;
+				sine += folded[from + stride + b]! * BIN_COSINE_Q15[sineIndex]!;
+				index += h;
+				if (index >= HARMONIC_BINS) index -= HARMONIC_BINS;
+				sineIndex += h;
+				if (sineIndex >= HARMONIC_BINS) sineIndex -= HARMONIC_BINS;
 			}
 			this.#cells[Cell.harmonic + 2 * (h - 2)] = cosine;
 			this.#cells[Cell.harmonic + 2 * (h - 2) + 1] = sine;
 		}
 	}
+}
+
+/** The kernel for hosts without the C. */
+export function createSampleKernel(layout: SampleLayout): SampleKernel {
+	return new TypeScriptSampleKernel(layout);
 }
