@@ -1,0 +1,230 @@
+/**
+ * What the HTTP interface answers; the page is written against these types. Times are UTCTime (seconds since
+ * 2000-01-01T00:00:00Z), null when not known; quantities carry their unit in the name; null is "not available".
+ */
+export interface RangeView {
+	first: number;
+	next: number;
+}
+
+export type OnlineState = "online" | "silent" | "offline" | "unknown";
+export type Health = "good" | "attention" | "bad" | "unknown";
+
+export interface PhaseView {
+	voltageMillivolts: number;
+	currentMilliamperes: number;
+	powerMilliwatts: number;
+	reactivePowerMillivars: number;
+	apparentPowerMillivoltAmperes: number;
+	powerFactorPermille: number | null;
+	thdVoltagePermille: number;
+	thdCurrentPermille: number;
+	phaseAngleTenthsDegree: number | null;
+}
+
+export interface ReadingView {
+	bootCount: number;
+	readingIndex: number;
+	utcSeconds: number | null;
+	receivedUtcSeconds: number;
+	flags: string[];
+	frequencyMillihertz: number | null;
+	neutralCurrentMilliamperes: number;
+	tariff: number;
+	powerMilliwatts: number;
+	reactivePowerMillivars: number;
+	powerFactorPermille: number | null;
+	phases: PhaseView[];
+	activeEnergyImport: number;
+	activeEnergyExport: number;
+	reactiveEnergyImport: number;
+	reactiveEnergyExport: number;
+}
+
+export interface HelloView {
+	receivedUtcSeconds: number;
+	bootCount: number;
+	bootReason: string;
+	phaseCount: number;
+	netting: "perPhase" | "vectorSum";
+	intervalSeconds: number;
+	firmware: string;
+	parameterCounter: number;
+	profileOldest: number;
+	profileNext: number;
+	eventOldest: number;
+	eventNext: number;
+}
+
+export interface SeriesView {
+	series: number;
+	firstSequence: number;
+	utcSeconds: number;
+	reason: string;
+}
+
+/** One log of a meter, load profile or events. */
+export interface LogView {
+	series: number;
+	starts: SeriesView[];
+	first: number | null;
+	next: number;
+	contiguousNext: number;
+	stored: number;
+	missing: RangeView[];
+	missingCount: number;
+	gone: RangeView[];
+	goneCount: number;
+	duplicates: number;
+	conflicts: number;
+	conflictSequences: number[];
+	/** The meter contradicts what is stored and is being asked. */
+	checkingSeries: boolean;
+	outstanding: number;
+}
+
+export interface MonotoneView {
+	profile: number;
+	readings: number;
+	/** Registers lower after a restart of the meter than before it. */
+	readingsAfterRestart: number;
+}
+
+export interface EventView {
+	series: number;
+	sequence: number;
+	utcSeconds: number | null;
+	receivedUtcSeconds: number;
+	code: number;
+	name: string | null;
+	detail: number;
+}
+
+/** A line of the fleet table. */
+export interface MeterSummaryView {
+	id: string;
+	enrolledUtcSeconds: number;
+	state: OnlineState;
+	health: Health;
+	healthReasons: string[];
+	lastSeenUtcSeconds: number | null;
+	clockOffsetSeconds: number | null;
+	reading: ReadingView | null;
+	/** Power of the last readings, mW, oldest first, for a sparkline. */
+	powerHistoryMilliwatts: number[];
+	readings: number;
+	profileMissing: number;
+	profileGone: number;
+	eventsMissing: number;
+	events: number;
+	lastEvent: EventView | null;
+	conflicts: number;
+	monotoneViolations: number;
+	series: number;
+}
+
+export interface MeterView extends MeterSummaryView {
+	hello: HelloView | null;
+	profile: LogView;
+	eventLog: LogView;
+	monotone: MonotoneView;
+	refusals: Record<string, number>;
+	duplicateReadings: number;
+	outstanding: { kind: string; sentUtcSeconds: number; attempt: number }[];
+	lastSnapshot: SnapshotView | null;
+	lastDiagnostics: DiagnosticsView | null;
+}
+
+export interface ProfileRowView {
+	series: number;
+	sequence: number;
+	intervalStartSeconds: number;
+	durationSeconds: number;
+	status: number;
+	statusNames: string[];
+	tariff: number;
+	activeEnergyImport: number;
+	activeEnergyExport: number;
+	reactiveEnergyImport: number;
+	reactiveEnergyExport: number;
+	/** Register differences to the row before, null when that row is not here. */
+	activeEnergyImportIncrement: number | null;
+	activeEnergyExportIncrement: number | null;
+	receivedUtcSeconds: number;
+}
+
+export interface ProfileView {
+	intervalSeconds: number | null;
+	rows: ProfileRowView[];
+	conflicts: ProfileRowView[];
+	missing: RangeView[];
+	gone: RangeView[];
+}
+
+export interface CaptureChannelView {
+	name: string;
+	unit: "V" | "A";
+	/** In volts or amperes. */
+	values: number[];
+}
+
+export interface CaptureView {
+	utcSeconds: number | null;
+	rowsPerSecond: number;
+	channels: CaptureChannelView[];
+}
+
+export interface RegisterView {
+	obis: string;
+	name: string | null;
+	unit: string;
+	/** In thousandths of the unit: mWh, mvarh, mVAh, mW. */
+	value: number;
+}
+
+export interface SnapshotView {
+	utcSeconds: number | null;
+	registers: RegisterView[];
+}
+
+export interface DiagnosticsView {
+	receivedUtcSeconds: number;
+	entries: { key: number; name: string; value: number }[];
+}
+
+export interface StatusView {
+	utcSeconds: number;
+	broker: { url: string; connected: boolean; sinceUtcSeconds: number; connects: number; lastError: string | null };
+	store: { path: string; working: boolean; error: string | null };
+	totals: {
+		meters: number;
+		online: number;
+		powerMilliwatts: number | null;
+		powerImportMilliwatts: number | null;
+		powerExportMilliwatts: number | null;
+		activeEnergyImport: number;
+		activeEnergyExport: number;
+		profileRows: number;
+		events: number;
+		missing: number;
+	};
+	messages: { received: number; stored: number; sent: number; duplicates: number; notEnrolled: number };
+	requests: { outstanding: number; waiting: number };
+	refusals: Record<string, number>;
+}
+
+/** Sum over the meters at one moment; null where no meter had a reading. */
+export interface PowerPointView {
+	utcSeconds: number;
+	importMilliwatts: number | null;
+	exportMilliwatts: number | null;
+	meters: number;
+}
+
+export type LiveMessage =
+	| { type: "status"; status: StatusView }
+	| { type: "fleet"; meters: MeterSummaryView[] }
+	| { type: "meters"; meters: MeterSummaryView[] }
+	| { type: "readings"; id: string; readings: ReadingView[] }
+	| { type: "profile"; id: string }
+	| { type: "events"; id: string };

@@ -1,0 +1,3 @@
+import { run } from "./process.js";
+
+await run(process.argv[2]);

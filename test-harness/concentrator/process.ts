@@ -1,0 +1,302 @@
+import { UserError } from "../user-error.js";
+import { BrokerLink } from "./broker-link.js";
+import { type ConcentratorClock, RealClock, VirtualClock } from "./clock.js";
+import { Concentrator, type MeterCollection } from "./concentrator.js";
+import { learnEventNames } from "./event-names.js";
+import { HttpServer } from "./server.js";
+import { Store, StoreError } from "./store.js";
+
+/** Options of the process, one JSON text in its first argument. */
+export interface ProcessOptions {
+	/** mqtt://host:port */
+	brokerUrl: string;
+	/** Folder of the store; made when it is not there. */
+	storePath: string;
+	/** 0: any free one, -1: no server. Default 8080. */
+	httpPort?: number;
+	/** Default 127.0.0.1. */
+	httpHost?: string;
+	/** Default "real". */
+	clock?: "real" | "virtual";
+	/** UTCTime at the start; needed for a virtual clock, shifts a real one. */
+	startUtcSeconds?: number;
+	/** No lines on standard error but errors. */
+	quiet?: boolean;
+	/** Identifiers of the meters that may enrol; absent: all. */
+	allow?: string[];
+	/** Mend a damaged store. */
+	repair?: boolean;
+}
+
+/** What a supervising process may send. */
+export type ProcessRequest =
+	| { type: "advance"; utcSeconds: number }
+	| { type: "summary" }
+	/** Ask every meter for rows after the last known; wait for `pending` 0 with `advance`. */
+	| { type: "collect" }
+	| { type: "stop" };
+
+/** What the process answers. */
+export type ProcessReply =
+	| { type: "ready"; httpPort: number }
+	| { type: "error"; message: string }
+	| {
+			type: "advanced";
+			utcSeconds: number;
+			/** Messages of meters received and handled completely, since the start of the process. */
+			received: number;
+			stored: number;
+			/** Requests under way or due. */
+			pending: number;
+			/** Whether the broker answered: everything it had accepted before is in `received`. */
+			complete: boolean;
+	  }
+	| { type: "summary"; meters: MeterCollection[] }
+	| { type: "collecting" }
+	| { type: "stopped" };
+
+const ADVANCE_MILLISECONDS_MAX = 5000;
+const STORE_RETRY_SECONDS = 30;
+
+type ParsedOptions = Required<Omit<ProcessOptions, "startUtcSeconds" | "allow">> & {
+	startUtcSeconds: number | undefined;
+	allow: string[] | undefined;
+};
+
+function parseOptions(text: string | undefined): ParsedOptions {
+	let given: Partial<ProcessOptions>;
+	try {
+		given = JSON.parse(text ?? "") as Partial<ProcessOptions>;
+		if (typeof given !== "object" || given === null) throw new SyntaxError("not an object");
+	} catch {
+		throw new UserError('concentrator: give the options as one JSON text, at least {"brokerUrl":…,"storePath":…}');
+	}
+	const {
+		brokerUrl,
+		storePath,
+		httpPort = 8080,
+		httpHost = "127.0.0.1",
+		clock = "real",
+		startUtcSeconds,
+		quiet = false,
+		allow,
+		repair = false,
+	} = given;
+	if (typeof brokerUrl !== "string" || !/^(mqtt|mqtts|tcp|ws|wss):\/\/[^/]+/.test(brokerUrl))
+		throw new UserError(`concentrator: brokerUrl must look like mqtt://host:port, not ${JSON.stringify(brokerUrl)}`);
+	if (typeof storePath !== "string" || storePath === "")
+		throw new UserError("concentrator: storePath must name a folder");
+	if (!Number.isInteger(httpPort) || httpPort < -1 || httpPort > 65_535)
+		throw new UserError("concentrator: httpPort must be a whole number from 0 to 65535, or -1 for no server");
+	if (clock !== "real" && clock !== "virtual") throw new UserError('concentrator: clock must be "real" or "virtual"');
+	if (startUtcSeconds !== undefined && !(startUtcSeconds >= 0 && startUtcSeconds < 2 ** 32 - 1))
+		throw new UserError("concentrator: startUtcSeconds must be seconds since 2000-01-01T00:00:00Z");
+	if (clock === "virtual" && startUtcSeconds === undefined)
+		throw new UserError("concentrator: a virtual clock needs startUtcSeconds");
+	if (allow !== undefined && !(Array.isArray(allow) && allow.every((id) => /^[0-9a-f]{16}$/.test(id))))
+		throw new UserError("concentrator: allow must be a list of identifiers of 16 lower-case hexadecimal digits");
+	return { brokerUrl, storePath, httpPort, httpHost, clock, startUtcSeconds, quiet, allow, repair };
+}
+
+/** Sends to the parent, if there is one; the promise resolves when it is on its way. */
+function send(reply: ProcessReply): Promise<void> {
+	return new Promise((resolve) => {
+		if (process.send && process.connected) process.send(reply, () => resolve());
+		else resolve();
+	});
+}
+
+/** A running concentrator with its store, link and server. */
+export class ConcentratorProcess {
+	readonly #store: Store;
+	readonly #clock: ConcentratorClock;
+	readonly #concentrator: Concentrator;
+	readonly #link: BrokerLink;
+	readonly #server: HttpServer | undefined;
+	readonly #log: (line: string) => void;
+	#stopping: Promise<void> | undefined;
+	/** Requests of the parent, one after the other. */
+	#queue: Promise<void> = Promise.resolve();
+	httpPort = -1;
+
+	private constructor(
+		store: Store,
+		clock: ConcentratorClock,
+		concentrator: Concentrator,
+		link: BrokerLink,
+		server: HttpServer | undefined,
+		log: (line: string) => void,
+	) {
+		this.#store = store;
+		this.#clock = clock;
+		this.#concentrator = concentrator;
+		this.#link = link;
+		this.#server = server;
+		this.#log = log;
+	}
+
+	/** @throws UserError, StoreError: one line for the user */
+	static async open(text: string | undefined): Promise<ConcentratorProcess> {
+		const options = parseOptions(text);
+		const log = (line: string): void => {
+			if (!options.quiet) process.stderr.write(`concentrator: ${line}\n`);
+		};
+		const clock =
+			options.clock === "virtual" ? new VirtualClock(options.startUtcSeconds!) : new RealClock(options.startUtcSeconds);
+		const store = await Store.open(options.storePath, { repair: options.repair });
+		if (options.repair)
+			log(
+				`store ${store.path}: mended, ${store.dropped} records dropped${store.copiedTo ? `, copy in ${store.copiedTo}` : ""}`,
+			);
+		let server: HttpServer | undefined;
+		try {
+			await loadEventNames();
+			const concentrator = new Concentrator({ clock, store, log, allow: options.allow });
+			await concentrator.start();
+			const holder: { process?: ConcentratorProcess } = {};
+			const link = new BrokerLink({
+				url: options.brokerUrl,
+				clientId: `wattlock-concentrator-${store.instance}`,
+				clock,
+				log,
+				receive: (topic, payload) => concentrator.receive(topic, payload),
+				onUp: () => concentrator.linkUp(),
+				onDown: () => concentrator.linkDown(),
+				onReceiveFailed: (error) => holder.process?.storeFailed(error),
+			});
+			concentrator.setLink(link);
+			if (options.httpPort >= 0) {
+				server = new HttpServer(concentrator);
+				await server.listen(options.httpPort, options.httpHost);
+			}
+			const self = new ConcentratorProcess(store, clock, concentrator, link, server, log);
+			holder.process = self;
+			self.httpPort = server?.port ?? -1;
+			link.start();
+			return self;
+		} catch (error) {
+			await server?.close();
+			clock.close();
+			await store.close();
+			throw error;
+		}
+	}
+
+	/** The store took no more: receiving stops, the meters and the broker keep what comes, and the store is tried again. */
+	storeFailed(error: unknown): void {
+		if (!(error instanceof StoreError)) {
+			// a bug of ours: better a restart from the store than going on with half a state
+			process.stderr.write(
+				`concentrator: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+			);
+			process.exit(3);
+		}
+		process.stderr.write(`concentrator: ${error.message}\n`);
+		const retry = async (): Promise<void> => {
+			if (this.#stopping) return;
+			try {
+				await this.#store.reopen();
+				await this.#concentrator.reload();
+			} catch {
+				this.#clock.after(STORE_RETRY_SECONDS, () => void retry()); // said once already
+				return;
+			}
+			process.stderr.write(`concentrator: store ${this.#store.path}: takes writes again, collecting goes on\n`);
+			this.#link.resume();
+		};
+		this.#clock.after(STORE_RETRY_SECONDS, () => void retry());
+	}
+
+	/** Handles one message of the parent, after those before it. */
+	handle(request: ProcessRequest): void {
+		this.#queue = this.#queue.then(async () => {
+			switch (request.type) {
+				case "advance":
+					await this.#advance(request.utcSeconds);
+					break;
+				case "summary":
+					await send({ type: "summary", meters: this.#concentrator.summary() });
+					break;
+				case "collect":
+					this.#concentrator.collect();
+					await send({ type: "collecting" });
+					break;
+				case "stop":
+					await this.stop();
+					await send({ type: "stopped" });
+					process.exit(0);
+					break;
+				default:
+					break; // of a newer parent
+			}
+		});
+	}
+
+	/**
+	 * One step of a virtual clock. The convention: the meters have run up to `utcSeconds`, and stand still meanwhile.
+	 * First everything that they sent is taken in, then the clock moves and runs what is due, then the answers go out.
+	 */
+	async #advance(utcSeconds: number): Promise<void> {
+		const deadline = performance.now() + ADVANCE_MILLISECONDS_MAX;
+		const complete = await this.#link.barrier(deadline - performance.now());
+		if (this.#clock instanceof VirtualClock) this.#clock.advance(utcSeconds);
+		this.#concentrator.stepDone();
+		if (this.#link.connected) await this.#link.flushed(deadline - performance.now());
+		const { received, stored } = this.#concentrator.messages;
+		await send({
+			type: "advanced",
+			utcSeconds: this.#clock.utcSeconds(),
+			received,
+			stored,
+			pending: this.#concentrator.pending,
+			complete,
+		});
+	}
+
+	stop(): Promise<void> {
+		this.#stopping ??= (async () => {
+			await this.#link.stop();
+			this.#concentrator.close();
+			await this.#server?.close();
+			this.#clock.close();
+			await this.#store.close();
+			this.#log("stopped");
+		})();
+		return this.#stopping;
+	}
+}
+
+/** The firmware's table of event codes, where this tree has it. */
+async function loadEventNames(): Promise<void> {
+	try {
+		learnEventNames((await import(new URL("../../src/metrology/events.js", import.meta.url).href)) as never);
+	} catch (error) {
+		if ((error as { code?: string }).code !== "ERR_MODULE_NOT_FOUND") throw error;
+	}
+}
+
+/** The process: with a parent over IPC, or alone until SIGINT or SIGTERM. */
+export async function run(optionsText: string | undefined): Promise<void> {
+	let running: ConcentratorProcess;
+	try {
+		running = await ConcentratorProcess.open(optionsText);
+	} catch (error) {
+		if (!(error instanceof UserError) && !(error instanceof StoreError)) throw error;
+		process.stderr.write(`${error.message}\n`);
+		await send({ type: "error", message: error.message });
+		process.exit(2);
+	}
+	const stop = (): void => {
+		running.stop().then(() => process.exit(0));
+	};
+	// Ctrl-C goes to the whole process group: a parent then sends "stop" in its own order
+	process.on("SIGINT", process.send ? () => {} : stop);
+	process.on("SIGTERM", stop);
+	if (process.send) {
+		process.on("message", (request) => running.handle(request as ProcessRequest));
+		process.on("disconnect", stop); // the parent is gone
+	}
+	await send({ type: "ready", httpPort: running.httpPort });
+	if (!process.send && running.httpPort >= 0)
+		process.stderr.write(`concentrator: http://127.0.0.1:${running.httpPort}/\n`);
+}

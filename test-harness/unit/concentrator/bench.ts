@@ -1,0 +1,113 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BrokerLink } from "../../concentrator/broker-link.js";
+import { VirtualClock } from "../../concentrator/clock.js";
+import { Concentrator, type MeterCollection } from "../../concentrator/concentrator.js";
+import { Store } from "../../concentrator/store.js";
+import { FakeMeter, TestBroker } from "./fake-meter.js";
+
+export const START_UTC = 800_000_000;
+
+/** A fresh folder under the system's temporary one. */
+export function temporaryFolder(): string {
+	return mkdtempSync(join(tmpdir(), "wattlock-concentrator-"));
+}
+
+/** A concentrator with a virtual clock, a real store and a real broker, in this process. */
+export class Bench {
+	readonly folder = temporaryFolder();
+	broker!: TestBroker;
+	clock!: VirtualClock;
+	store!: Store;
+	concentrator!: Concentrator;
+	link!: BrokerLink;
+	readonly meters: FakeMeter[] = [];
+	readonly lines: string[] = [];
+	readonly allow: string[] | undefined;
+
+	constructor(allow?: string[]) {
+		this.allow = allow;
+	}
+
+	async start(): Promise<this> {
+		this.broker = await TestBroker.start();
+		this.clock = new VirtualClock(START_UTC);
+		await this.startConcentrator();
+		return this;
+	}
+
+	async startConcentrator(): Promise<void> {
+		this.store = await Store.open(join(this.folder, "store"));
+		const clock = new VirtualClock(this.clock.utcSeconds());
+		this.clock = clock;
+		const concentrator = new Concentrator({
+			clock,
+			store: this.store,
+			log: (line) => this.lines.push(line),
+			allow: this.allow,
+		});
+		this.concentrator = concentrator;
+		await concentrator.start();
+		this.link = new BrokerLink({
+			url: this.broker.url,
+			clientId: `wattlock-concentrator-${this.store.instance}`,
+			clock,
+			log: (line) => this.lines.push(line),
+			receive: (topic, payload) => concentrator.receive(topic, payload),
+			onUp: () => concentrator.linkUp(),
+			onDown: () => concentrator.linkDown(),
+			onReceiveFailed: (error) => this.lines.push(`failed: ${error}`),
+		});
+		concentrator.setLink(this.link);
+		this.link.start();
+		await this.link.barrier(5000);
+	}
+
+	async stopConcentrator(): Promise<void> {
+		await this.link.stop();
+		this.concentrator.close();
+		this.clock.close();
+		await this.store.close();
+	}
+
+	/** A meter of this bench, connected. */
+	async meter(id = `00${(this.meters.length + 1).toString(16).padStart(14, "0")}`): Promise<FakeMeter> {
+		const meter = new FakeMeter(id);
+		meter.clock = () => this.clock.utcSeconds();
+		this.meters.push(meter);
+		return meter;
+	}
+
+	/** One step: what was sent is taken in, then the clock moves on. */
+	async step(seconds = 1): Promise<void> {
+		await this.link.barrier(2000);
+		this.clock.advance(this.clock.utcSeconds() + seconds);
+		this.concentrator.stepDone();
+		await this.link.flushed(2000);
+	}
+
+	/** Steps until nothing is under way or wanted any more. */
+	async settle(stepSeconds = 1, stepsMax = 400): Promise<void> {
+		for (let steps = 0; steps < stepsMax; steps++) {
+			await this.step(stepSeconds);
+			await new Promise((resolve) => setTimeout(resolve, 3)); // the fake meters answer
+			await this.link.barrier(2000);
+			if (this.concentrator.pending === 0) return;
+		}
+		throw new Error(`still ${this.concentrator.pending} pending after ${stepsMax} steps`);
+	}
+
+	summary(id: string): MeterCollection {
+		const found = this.concentrator.summary().find((meter) => meter.id === id);
+		if (!found) throw new Error(`meter ${id} is not enrolled`);
+		return found;
+	}
+
+	async close(): Promise<void> {
+		for (const meter of this.meters) await meter.close();
+		await this.stopConcentrator();
+		await this.broker.stop();
+		rmSync(this.folder, { recursive: true, force: true });
+	}
+}
