@@ -1,0 +1,409 @@
+import { STATUS_COUNT, Status } from "../bytes/status.js";
+import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
+import { PlainEnvelope } from "../messages/envelope.js";
+import { BootReason, type Hello } from "../messages/hello.js";
+import { utcField } from "../messages/kinds.js";
+import { type Reading, ReadingFlag } from "../messages/reading.js";
+import { encodeRegisterEntry, encodeSnapshotHeader, Unit } from "../messages/snapshot.js";
+import { LoadProfile, type LoadProfileEvents, type LoadProfileRow, ProfileStatus } from "../metrology/load-profile.js";
+import {
+	MeasurementFlag,
+	Metrology,
+	type MetrologyConfiguration,
+	type MetrologyEvents,
+} from "../metrology/metrology.js";
+import { Netting, Register, TARIFF_COUNT } from "../metrology/registers.js";
+import { Input, Output } from "../platform/board.js";
+import type { LinkEvents } from "../platform/link.js";
+import type { MeterEvents, Platform } from "../platform/platform.js";
+import { EventStore } from "../storage/event-store.js";
+import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
+import { REGISTER_BYTES_MAX, RegisterStore } from "../storage/register-store.js";
+import { EventCode } from "./event-codes.js";
+import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
+import { parseSettings, type Settings } from "./settings.js";
+import { Uplink, type UplinkSource } from "./uplink.js";
+import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION } from "./version.js";
+import { ClockChange, WallClock } from "./wall-clock.js";
+
+/** Without a closed second for this long the front end is taken as silent: time goes on, and the interval says so. */
+const SILENCE_MILLISECONDS = 3_000;
+
+function metrologyConfiguration(settings: Settings): MetrologyConfiguration {
+	return {
+		layout: settings.layout,
+		nominalVoltageMillivolts: settings.nominalVoltageMillivolts,
+		nominalFrequencyMillihertz: settings.nominalFrequencyHertz * 1000,
+		baseCurrentMilliamperes: settings.baseCurrentMilliamperes,
+		maximumCurrentMilliamperes: settings.maximumCurrentMilliamperes,
+		voltageMillivoltsPerCode: { numerator: settings.voltageMicrovoltsPerCode, denominator: 1000 },
+		currentMilliamperesPerCode: { numerator: settings.currentMicroamperesPerCode, denominator: 1000 },
+		removeMean: true,
+		nettingMode: settings.netting,
+		pulsesPerKilowattHour: settings.meterConstant,
+	};
+}
+
+/**
+ * One meter: made at each start from its platform and settings; everything that changes is in here. It knows all the
+ * rooms and holds no rule of its own but the order of things.
+ */
+export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEvents, LoadProfileEvents {
+	readonly settings: Settings;
+	readonly metrology: Metrology;
+	readonly uplink: Uplink;
+
+	readonly #platform: Platform;
+	readonly #wallClock: WallClock;
+	readonly #registerStore: RegisterStore;
+	readonly #profileStore: ProfileStore;
+	readonly #eventStore: EventStore;
+	readonly #loadProfile: LoadProfile;
+	readonly #state = new Uint8Array(REGISTER_BYTES_MAX);
+	readonly #stateView = new DataView(this.#state.buffer);
+	readonly #counters: MeterCounters = { bootCount: 0, parameterCounter: 0 };
+	readonly #row = createProfileRow();
+	readonly #bootReason: number;
+	/** Monotonic time of the last closed second, ms. */
+	#secondAt: number;
+	#hasSecond = false;
+	#carryMicroseconds = 0;
+	#pulsesAtStart = 0;
+	#readingIndex = 0;
+	#storageErrors = 0;
+
+	constructor(platform: Platform, settings: Settings) {
+		this.#platform = platform;
+		this.settings = settings;
+		this.#bootReason = BootReason.powerOn;
+		this.#wallClock = new WallClock(platform.clock);
+		this.#secondAt = platform.clock.monotonicMilliseconds();
+		this.metrology = new Metrology(platform.createSampleKernel(settings.layout), metrologyConfiguration(settings));
+		this.metrology.listener = this;
+		this.#loadProfile = new LoadProfile(settings.intervalSeconds);
+		this.#loadProfile.listener = this;
+		this.#registerStore = new RegisterStore(platform.flash, settings.registerCommitSeconds * 1000);
+		this.#profileStore = new ProfileStore(platform.flash);
+		this.#eventStore = new EventStore(platform.flash);
+		this.#restore();
+		this.uplink = new Uplink(
+			settings,
+			FIRMWARE_VERSION,
+			platform.clock,
+			platform.link,
+			this.#random,
+			new PlainEnvelope(),
+			this,
+			this.#profileStore,
+			this.#eventStore,
+		);
+		this.uplink.tick();
+	}
+
+	// ---- start
+
+	/** Opens flash, takes up registers and the open interval where they were, and makes the new start durable. */
+	#restore(): void {
+		this.#stored(this.#eventStore.open());
+		this.#stored(this.#profileStore.open());
+		this.#stored(this.#registerStore.open());
+		const loaded = this.#registerStore.load(this.#state);
+		let restored: Status = loaded;
+		if (loaded === Status.ok) {
+			this.#stored(this.#registerStore.finishRow(this.#profileStore));
+			const newest = this.#profileStore.readNewest(this.#row);
+			restored = decodeMeterState(
+				this.#stateView,
+				this.#registerStore.byteLength,
+				this.#counters,
+				this.metrology.registers,
+				this.#loadProfile,
+				newest === Status.ok ? this.#row.intervalStartSeconds : Number.NaN,
+			);
+		}
+		this.#counters.bootCount++;
+		this.#pulsesAtStart = this.metrology.registers.pulses;
+		this.#commit();
+		this.#event(EventCode.powerUp, this.#counters.bootCount);
+		if (restored !== Status.ok && restored !== Status.notFound) {
+			this.#loadProfile.mark(ProfileStatus.criticalError);
+			this.#event(EventCode.registersLost, restored);
+		}
+	}
+
+	/** Uniform in [0, 1), for the spread of connections. */
+	readonly #random = (): number => {
+		const bytes = new Uint8Array(4);
+		this.#platform.entropy.fill(bytes);
+		return new DataView(bytes.buffer).getUint32(0) / 0x1_0000_0000;
+	};
+
+	// ---- storage
+
+	#stored(status: Status): Status {
+		if (status !== Status.ok) this.#storageErrors++;
+		return status;
+	}
+
+	#commit(): void {
+		const byteLength = encodeMeterState(this.#counters, this.metrology.registers, this.#loadProfile, this.#stateView);
+		this.#stored(this.#registerStore.commit(this.#platform.clock.monotonicMilliseconds(), this.#state, byteLength));
+	}
+
+	#event(code: EventCode, detail: number): void {
+		this.#stored(this.#eventStore.append(this.#wallClock.utcSeconds(), code, detail));
+	}
+
+	/** The load profile says: store the row together with the registers, as one. */
+	intervalEnded(row: LoadProfileRow): void {
+		const byteLength = encodeMeterState(this.#counters, this.metrology.registers, this.#loadProfile, this.#stateView);
+		this.#stored(
+			this.#registerStore.commitWithRow(
+				this.#platform.clock.monotonicMilliseconds(),
+				this.#state,
+				byteLength,
+				row,
+				this.#profileStore,
+			),
+		);
+	}
+
+	// ---- samples
+
+	samples(block: Uint8Array, rowCount: number): void {
+		this.metrology.feed(block, rowCount);
+	}
+
+	samplesLost(rowCount: number): void {
+		this.metrology.samplesLost(rowCount);
+		this.#loadProfile.mark(ProfileStatus.dataNotValid);
+	}
+
+	windowClosed(metrology: Metrology): void {
+		this.#platform.board.setOutput(Output.pulseLed, (metrology.registers.pulses - this.#pulsesAtStart) % 0x8000_0000);
+	}
+
+	secondClosed(metrology: Metrology): void {
+		this.#hasSecond = true;
+		this.#carryMicroseconds += metrology.second.durationMicroseconds;
+		const elapsedMilliseconds = Math.floor(this.#carryMicroseconds / 1000);
+		this.#carryMicroseconds -= elapsedMilliseconds * 1000;
+		this.#second(elapsedMilliseconds);
+	}
+
+	/** Once a second, measured or not. */
+	#second(elapsedMilliseconds: number): void {
+		const now = this.#platform.clock.monotonicMilliseconds();
+		this.#secondAt = now;
+		this.#wallClock.tick();
+		const utcSeconds = this.#wallClock.utcSeconds();
+		this.#loadProfile.advance(utcSeconds, elapsedMilliseconds, this.metrology.registers);
+		if (now >= this.#registerStore.deadlineMilliseconds()) this.#commit();
+		this.uplink.pump();
+	}
+
+	// ---- events of the host
+
+	inputChanged(which: number, value: number): void {
+		switch (which) {
+			case Input.supplyFail:
+				if (value === 0) break;
+				encodeMeterState(this.#counters, this.metrology.registers, this.#loadProfile, this.#stateView);
+				this.#registerStore.commitPowerFail(
+					this.#platform.clock.monotonicMilliseconds(),
+					this.#state,
+					METER_STATE_BYTES,
+				);
+				this.#event(EventCode.powerDown, 0);
+				break;
+			case Input.cover:
+				this.#event(value === 0 ? EventCode.coverClosed : EventCode.coverOpened, 0);
+				break;
+			case Input.terminalCover:
+				this.#event(value === 0 ? EventCode.terminalCoverClosed : EventCode.terminalCoverOpened, 0);
+				break;
+			default:
+		}
+		this.uplink.pump();
+	}
+
+	tick(): void {
+		const now = this.#platform.clock.monotonicMilliseconds();
+		if (now >= this.#secondAt + SILENCE_MILLISECONDS) {
+			this.#loadProfile.mark(ProfileStatus.dataNotValid);
+			this.#second(0);
+		}
+		this.uplink.tick();
+	}
+
+	deadlineMilliseconds(): number {
+		return Math.min(this.uplink.deadlineMilliseconds(), this.#secondAt + SILENCE_MILLISECONDS);
+	}
+
+	linkOpened(): void {
+		this.uplink.link.linkOpened();
+	}
+
+	linkReceived(bytes: Uint8Array, byteLength: number): void {
+		this.uplink.link.linkReceived(bytes, byteLength);
+	}
+
+	linkWritable(): void {
+		this.uplink.link.linkWritable();
+	}
+
+	linkClosed(): void {
+		this.uplink.link.linkClosed();
+	}
+
+	// ---- what the uplink asks
+
+	clockValid(): boolean {
+		return !Number.isNaN(this.#wallClock.utcSeconds());
+	}
+
+	timeReceived(utcSeconds: number, uncertaintySeconds: number): void {
+		const before = this.#wallClock.utcSeconds();
+		const change = this.#wallClock.correct(utcSeconds, uncertaintySeconds);
+		if (change !== ClockChange.stepped && change !== ClockChange.firstSet) return;
+		this.#loadProfile.clockSet(utcSeconds, this.metrology.registers);
+		this.#event(EventCode.clockSet, change === ClockChange.firstSet ? 0 : Math.trunc(utcSeconds - before));
+	}
+
+	fillHello(into: Hello): void {
+		into.bootCount = this.#counters.bootCount;
+		into.bootReason = this.#bootReason;
+		into.phaseCount = this.settings.layout.phaseCount;
+		into.netting = this.settings.netting === "perPhase" ? 0 : 1;
+		into.intervalSeconds = this.settings.intervalSeconds;
+		into.firmwareMajor = FIRMWARE_MAJOR;
+		into.firmwareMinor = FIRMWARE_MINOR;
+		into.firmwarePatch = FIRMWARE_PATCH;
+		into.parameterCounter = this.#counters.parameterCounter;
+		into.profileOldest = this.#profileStore.oldestSequence;
+		into.profileNext = this.#profileStore.nextSequence;
+		into.eventOldest = this.#eventStore.oldestSequence;
+		into.eventNext = this.#eventStore.nextSequence;
+		into.utcSeconds = utcField(this.#wallClock.utcSeconds());
+	}
+
+	fillReading(into: Reading): boolean {
+		if (!this.#hasSecond) return false;
+		const { second, registers } = this.metrology;
+		into.bootCount = this.#counters.bootCount;
+		into.readingIndex = this.#readingIndex++;
+		into.utcSeconds = utcField(this.#wallClock.utcSeconds());
+		into.flags = this.#readingFlags(second.flags);
+		into.frequencyMillihertz = second.flags & MeasurementFlag.frequencyInvalid ? 0 : second.frequencyMillihertz;
+		into.neutralCurrentMilliamperes = second.neutralCurrentMilliamperes;
+		into.tariff = registers.tariff;
+		const phaseCount = this.settings.layout.phaseCount;
+		into.phaseCount = phaseCount;
+		for (let index = 0; index < phaseCount; index++) {
+			const from = second.phases[index as 0 | 1 | 2];
+			const phase = into.phases[index as 0 | 1 | 2];
+			phase.voltageMillivolts = from.voltageMillivolts;
+			phase.currentMilliamperes = from.currentMilliamperes;
+			phase.powerMilliwatts = from.powerMilliwatts;
+			phase.reactivePowerMillivars = from.reactivePowerMillivars;
+			phase.apparentPowerMillivoltAmperes = from.apparentPowerMillivoltAmperes;
+			phase.powerFactorPermille = from.powerFactorPermille;
+			phase.thdVoltagePermille = Math.min(0xffff, from.thdVoltagePermille);
+			phase.thdCurrentPermille = Math.min(0xffff, from.thdCurrentPermille);
+			phase.phaseAngleTenthsDegree = from.phaseAngleTenthsDegree;
+		}
+		into.activeEnergyImport = registers.activeImportMilliwattHours;
+		into.activeEnergyExport = registers.activeExportMilliwattHours;
+		into.reactiveEnergyImport = registers.reactiveImportMillivarHours;
+		into.reactiveEnergyExport = registers.reactiveExportMillivarHours;
+		return true;
+	}
+
+	#readingFlags(measured: number): number {
+		const { board } = this.#platform;
+		let flags = 0;
+		if (!this.clockValid()) flags |= ReadingFlag.clockInvalid;
+		if (board.input(Input.cover) !== 0) flags |= ReadingFlag.coverOpen;
+		if (measured & MeasurementFlag.frequencyInvalid) flags |= ReadingFlag.frequencyInvalid;
+		if (measured & MeasurementFlag.clipped) flags |= ReadingFlag.clipped;
+		if (measured & MeasurementFlag.noVoltage) flags |= ReadingFlag.noVoltage;
+		return flags;
+	}
+
+	encodeSnapshot(requestId: number, into: DataView): number {
+		const { registers } = this.metrology;
+		const legal = registers.legal;
+		const other = legal === Netting.perPhase ? Netting.vectorSum : Netting.perPhase;
+		let count = 0;
+		const add = (c: number, d: number, e: number, unit: number, value: number): void => {
+			encodeRegisterEntry(c, d, e, unit, value, count++, into);
+		};
+		add(1, 8, 0, Unit.wattHour, registers.activeImportMilliwattHours);
+		add(2, 8, 0, Unit.wattHour, registers.activeExportMilliwattHours);
+		add(3, 8, 0, Unit.varHour, registers.reactiveImportMillivarHours);
+		add(4, 8, 0, Unit.varHour, registers.reactiveExportMillivarHours);
+		for (let quadrant = 0; quadrant < 4; quadrant++)
+			add(
+				5 + quadrant,
+				8,
+				0,
+				Unit.varHour,
+				registers.value(legal, (Register.reactiveQuadrant1 + quadrant) as Register),
+			);
+		add(9, 8, 0, Unit.voltAmpereHour, registers.value(legal, Register.apparentImport));
+		add(10, 8, 0, Unit.voltAmpereHour, registers.value(legal, Register.apparentExport));
+		for (let tariff = 1; tariff <= TARIFF_COUNT; tariff++) {
+			add(1, 8, tariff, Unit.wattHour, registers.tariffMilliwattHours(tariff, false));
+			add(2, 8, tariff, Unit.wattHour, registers.tariffMilliwattHours(tariff, true));
+		}
+		for (let phase = 0; phase < this.settings.layout.phaseCount; phase++) {
+			add(21 + 20 * phase, 8, 0, Unit.wattHour, registers.phaseMilliwattHours(phase, false));
+			add(22 + 20 * phase, 8, 0, Unit.wattHour, registers.phaseMilliwattHours(phase, true));
+		}
+		// The set that is not legal, under manufacturer's value group E 128.
+		add(1, 8, 128, Unit.wattHour, registers.value(other, Register.activeImport));
+		add(2, 8, 128, Unit.wattHour, registers.value(other, Register.activeExport));
+		return encodeSnapshotHeader(requestId, utcField(this.#wallClock.utcSeconds()), count, into);
+	}
+
+	encodeDiagnostics(requestId: number, into: DataView): number {
+		let count = 0;
+		const add = (key: number, value: number): void => {
+			encodeDiagnostic(key, value, count++, into);
+		};
+		const flash = [this.#registerStore.log.counters, this.#profileStore.log.counters, this.#eventStore.log.counters];
+		let erases = 0;
+		let bytesProgrammed = 0;
+		let torn = 0;
+		for (let i = 0; i < flash.length; i++) {
+			erases += flash[i]!.erases;
+			bytesProgrammed += flash[i]!.bytesProgrammed;
+			torn += flash[i]!.tornRecordsSeen;
+		}
+		add(Diagnostic.uptimeSeconds, Math.floor(this.#platform.clock.monotonicMilliseconds() / 1000));
+		add(Diagnostic.bootCount, this.#counters.bootCount);
+		add(Diagnostic.windows, this.metrology.windows);
+		add(Diagnostic.samplesLost, this.metrology.rowsLost);
+		add(Diagnostic.flashErases, erases);
+		add(Diagnostic.flashBytesProgrammed, bytesProgrammed);
+		add(Diagnostic.tornRecordsSeen, torn);
+		add(Diagnostic.linkConnects, this.uplink.machine.connectionCount);
+		add(Diagnostic.messagesSent, this.uplink.messagesSent);
+		add(Diagnostic.messagesReceived, this.uplink.messagesReceived);
+		add(Diagnostic.storageErrors, this.#storageErrors);
+		for (let status = 1; status < STATUS_COUNT; status++) {
+			const seen = this.uplink.refusals.counts[status]! + this.uplink.machine.counters.counts[status]!;
+			if (seen > 0) add(Diagnostic.refusals + status, seen);
+		}
+		return encodeDiagnosticsHeader(requestId, count, into);
+	}
+
+	encodeCapture(_requestId: number, _into: DataView, _bytes: Uint8Array): number {
+		return 0;
+	}
+}
+
+/** Makes the meter; a host calls this once at each power-on and then reports events to what it returns. */
+export function startMeter(platform: Platform, settingsText: string): Meter {
+	return new Meter(platform, parseSettings(settingsText));
+}

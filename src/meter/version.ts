@@ -1,0 +1,5 @@
+/** Firmware version; package.json has the same (a test holds it). */
+export const FIRMWARE_MAJOR = 0;
+export const FIRMWARE_MINOR = 1;
+export const FIRMWARE_PATCH = 0;
+export const FIRMWARE_VERSION = `${FIRMWARE_MAJOR}.${FIRMWARE_MINOR}.${FIRMWARE_PATCH}`;
