@@ -62,6 +62,10 @@ export class VirtualBoard {
 	bootReason = 0;
 	readonly outputs = new Int32Array(8);
 	readonly logLines: string[] = [];
+	/** Times of the world, ms, in which the machine was on; the last may still run (`to` NaN). */
+	readonly onPeriods: { from: number; to: number }[] = [];
+	/** Codes of all blocks that did not fit their range: a plan that clips is wrong. */
+	clippedCodes = 0;
 	/** Set once: the load is off for good, so that registers stand still for the final count. */
 	isUnloaded = false;
 
@@ -115,6 +119,7 @@ export class VirtualBoard {
 	powerOn(localMilliseconds: number): void {
 		this.isOn = true;
 		this.starts++;
+		this.onPeriods.push({ from: this.world(localMilliseconds), to: Number.NaN });
 		this.#localPowerOn = localMilliseconds;
 		this.#block = undefined;
 		this.#next = undefined;
@@ -127,6 +132,8 @@ export class VirtualBoard {
 	powerOff(localMilliseconds: number): void {
 		this.account(localMilliseconds);
 		this.isOn = false;
+		const period = this.onPeriods.at(-1);
+		if (period !== undefined) period.to = this.world(localMilliseconds);
 		this.#block = undefined;
 		this.#next = undefined;
 	}
@@ -166,6 +173,7 @@ export class VirtualBoard {
 		this.#loadDueMilliseconds = this.isUnloaded
 			? Number.POSITIVE_INFINITY
 			: this.local(this.load.nextChangeSeconds() * 1000);
+		this.clippedCodes += block.clipped;
 		const { phaseImport, phaseExport } = block.reference;
 		this.maximumWatts = Math.max(this.maximumWatts, sumOf(phaseImport), sumOf(phaseExport));
 		if (this.#block === undefined) {
@@ -176,6 +184,15 @@ export class VirtualBoard {
 			this.#nextStartRow = this.#blockStartRow + Math.ceil(played / this.#block.rowCount) * this.#block.rowCount;
 		}
 		return block;
+	}
+
+	/** Import and export power of the block that plays, W, in the legal netting mode; zero when off. */
+	get playedWatts(): { importWatts: number; exportWatts: number } {
+		const reference = this.#block?.reference;
+		if (reference === undefined) return { importWatts: 0, exportWatts: 0 };
+		return this.settings.netting === "perPhase"
+			? { importWatts: sumOf(reference.phaseImport), exportWatts: sumOf(reference.phaseExport) }
+			: { importWatts: reference.sumImport, exportWatts: reference.sumExport };
 	}
 
 	/** Adds the rows played until `localMilliseconds` to the reference. */

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import type { MeterCollection } from "../concentrator/concentrator.js";
 import { UserError } from "../user-error.js";
 
 export interface ConcentratorOptions {
@@ -17,25 +18,10 @@ export interface Advanced {
 	readonly utcSeconds: number;
 	readonly received: number;
 	readonly stored: number;
+	/** Requests under way or due. */
 	readonly pending: number;
-}
-
-/** What the concentrator knows of one meter; fields beside these are kept for the report. */
-export interface MeterSummary {
-	readonly identifier: string;
-	readonly profileFirst: number | null;
-	readonly profileNext: number;
-	readonly missing: number;
-	readonly duplicates: number;
-	readonly conflicts: number;
-	readonly monotoneViolations: number;
-	readonly readings: number;
-	readonly [more: string]: unknown;
-}
-
-export interface Summary {
-	readonly meters: readonly MeterSummary[];
-	readonly [more: string]: unknown;
+	/** Everything that the broker had accepted before is in `received`. */
+	readonly complete: boolean;
 }
 
 const START_MILLISECONDS_MAX = 30_000;
@@ -114,9 +100,27 @@ export class ConcentratorProcess {
 		return (await this.#answer("advanced", waitMilliseconds)) as Advanced | undefined;
 	}
 
-	async summary(waitMilliseconds = 20_000): Promise<Summary | undefined> {
+	/** What it holds of each meter. */
+	async summary(waitMilliseconds = 20_000): Promise<MeterCollection[] | undefined> {
 		if (!this.#send({ type: "summary" })) return undefined;
-		return (await this.#answer("summary", waitMilliseconds)) as Summary | undefined;
+		const answer = (await this.#answer("summary", waitMilliseconds)) as { meters: MeterCollection[] } | undefined;
+		return answer?.meters;
+	}
+
+	/** Makes it ask every meter for rows after the last known; `pending` of `advance` tells when it is done. */
+	async collect(): Promise<void> {
+		if (this.#send({ type: "collect" })) await this.#answer("collecting", 5000);
+	}
+
+	/** A GET (or, with a body, a POST) of its HTTP interface; undefined when it gives no good answer. */
+	async http(path: string, method: "GET" | "POST" = "GET"): Promise<unknown> {
+		if (this.httpPort <= 0) return undefined;
+		try {
+			const answer = await fetch(`http://127.0.0.1:${this.httpPort}${path}`, { method });
+			return answer.ok ? await answer.json() : undefined;
+		} catch {
+			return undefined; // it is away: whoever asked treats that as not answered
+		}
 	}
 
 	/** As by kill -9. */

@@ -1,10 +1,11 @@
 import { BootReason } from "../../src/messages/hello.js";
+import { Input } from "../../src/platform/board.js";
 import { LinkBridge } from "../board/link-bridge.js";
 import { type BoardOptions, VirtualBoard } from "../board/virtual-board.js";
 import type { Broker } from "../broker/broker.js";
 import type { Statistics, Target, TargetEvents } from "../device/target.js";
 import { Random } from "../waveforms/random.js";
-import type { ConcentratorProcess } from "./concentrator-process.js";
+import type { Advanced, ConcentratorProcess } from "./concentrator-process.js";
 
 export interface WorldOptions {
 	readonly seed: number;
@@ -42,8 +43,12 @@ const BOOT_REASONS = [
 	BootReason.restart,
 	BootReason.watchdog,
 ];
+/** Time between the warning and the end of power. */
+const SUPPLY_FAIL_MILLISECONDS = 20;
 /** A machine that ended by itself is started again after this time. */
 const RESTART_MILLISECONDS = 2000;
+/** Virtual time between two visits to a concentrator that nobody sends anything: its own timers want to run. */
+const QUIET_CONCENTRATOR_MILLISECONDS = 10_000;
 
 const immediate = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -79,10 +84,12 @@ export class World implements TargetEvents {
 	/** Answers that the target owes for each meter, and for all. */
 	readonly #owed: Int32Array;
 	#stepUntil = 0;
+	#lastAdvanced: Advanced | undefined;
 	#owedTotal = 0;
 	#answered: (() => void) | undefined;
 	#networkWake: (() => void) | undefined;
 	#networkMoved = false;
+	#concentratorDueMilliseconds = 0;
 	/** Last idle answer of the concentrator, and what the meters had delivered by then. */
 	#receivedBase = Number.NaN;
 	#acknowledgedBase = 0;
@@ -125,6 +132,11 @@ export class World implements TargetEvents {
 		return this.#startUtcSeconds + this.nowMilliseconds / 1000;
 	}
 
+	/** Last idle answer of the concentrator. */
+	get lastAdvanced(): Advanced | undefined {
+		return this.#lastAdvanced;
+	}
+
 	async start(): Promise<void> {
 		await this.#target.start(this);
 	}
@@ -134,13 +146,10 @@ export class World implements TargetEvents {
 		const until = this.nowMilliseconds + milliseconds;
 		this.counts.steps++;
 		this.#stepUntil = until;
-		// The concentrator's clock moves before the meters speak, while they are at work: it answers with the new time.
-		const clock = settle ? this.#concentrator?.advance(this.#startUtcSeconds + until / 1000, 5000) : undefined;
 		for (const board of this.boards) if (!board.isOn) this.#powerOnIfDue(board, until);
 		for (const board of this.boards) if (board.isOn) this.#advance(board, until);
 		await this.#allAnswered();
 		this.nowMilliseconds = until;
-		await clock;
 		if (settle) await this.#settle();
 		else await this.#deliverWaiting();
 		if (this.failure !== undefined) throw this.failure;
@@ -161,6 +170,18 @@ export class World implements TargetEvents {
 		if (!board.isOn) return;
 		board.plannedOffMilliseconds = offMilliseconds;
 		this.#target.powerCut(board.index, flashOperations, tornBytes);
+	}
+
+	/** Power fails after the supply-fail input has told of it: time for one register commit. */
+	announcePowerCut(board: VirtualBoard, offMilliseconds: number): void {
+		if (!board.isOn) return;
+		this.setInput(board, Input.supplyFail, 1);
+		if (!board.isOn) return;
+		const until = this.nowMilliseconds + SUPPLY_FAIL_MILLISECONDS;
+		this.#owe(board.index);
+		this.#target.advance(board.index, board.local(until));
+		this.#stepUntil = Math.max(this.#stepUntil, until);
+		this.cutPower(board, 0, 0, offMilliseconds);
 	}
 
 	setInput(board: VirtualBoard, which: number, value: number): void {
@@ -186,6 +207,7 @@ export class World implements TargetEvents {
 	peersChanged(): void {
 		this.#receivedBase = Number.NaN;
 		this.#networkMoved = true;
+		this.#concentratorDueMilliseconds = 0;
 	}
 
 	note(what: Occurrence["what"], text: string, meter?: number): void {
@@ -400,7 +422,7 @@ export class World implements TargetEvents {
 
 	/** Lets the network run empty: no request of a meter without its answer, nothing on its way, the concentrator idle. */
 	async #settle(): Promise<void> {
-		if (!this.#networkMoved) return;
+		if (!this.#networkMoved && this.nowMilliseconds < this.#concentratorDueMilliseconds) return;
 		this.counts.settledSteps++;
 		const deadline = performance.now() + this.#settleMillisecondsMax;
 		const expired = (): boolean => performance.now() > deadline;
@@ -436,6 +458,8 @@ export class World implements TargetEvents {
 		const concentrator = this.#concentrator;
 		if (concentrator === undefined || !concentrator.isRunning || !this.#broker.isRunning) return true;
 		const answer = await concentrator.advance(this.utcSeconds, Math.max(10, deadline - performance.now()));
+		this.#lastAdvanced = answer;
+		this.#concentratorDueMilliseconds = this.nowMilliseconds + QUIET_CONCENTRATOR_MILLISECONDS;
 		if (answer === undefined) {
 			if (concentrator.isRunning) this.counts.settleTimeouts++;
 			return true;
