@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { onlineTopic, TOPIC_ROOT, upTopic } from "../../src/messages/topics.js";
 import type { ConcentratorClock } from "./clock.js";
@@ -108,6 +109,8 @@ export class BrokerLink implements ConcentratorLink {
 			);
 		};
 		client.on("connect", () => {
+			// Small packets both ways: Nagle's algorithm against delayed acknowledgements would cost 40 ms at every turn.
+			(client.stream as Partial<Socket>).setNoDelay?.(true);
 			client.subscribe([upTopic("+"), onlineTopic("+"), this.#barrierTopic], { qos: 1 }, (error, granted) => {
 				if (client !== this.#client) return;
 				if (error || granted?.some(({ qos }) => qos > 2)) {

@@ -31,7 +31,7 @@ export class TestBroker {
 	static async start(port = 0): Promise<TestBroker> {
 		const aedes = await Aedes.createBroker();
 		const sockets = new Set<Socket>();
-		const server = createServer((socket) => {
+		const server = createServer({ noDelay: true }, (socket) => {
 			sockets.add(socket);
 			socket.on("close", () => sockets.delete(socket));
 			aedes.handle(socket);
@@ -144,8 +144,9 @@ export class FakeMeter {
 	}
 
 	async sendRaw(payload: Uint8Array): Promise<void> {
-		await this.#client?.publishAsync(upTopic(this.id), Buffer.from(payload), { qos: 1 });
-		if (this.faults.sendTwice) await this.#client?.publishAsync(upTopic(this.id), Buffer.from(payload), { qos: 1 });
+		for (let times = this.faults.sendTwice ? 2 : 1; times > 0; times--)
+			if (this.#client && !this.#client.disconnecting)
+				await this.#client.publishAsync(upTopic(this.id), Buffer.from(payload), { qos: 1 });
 	}
 
 	async #send(byteLength: number): Promise<void> {
