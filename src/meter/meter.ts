@@ -1,10 +1,14 @@
 import { STATUS_COUNT, Status } from "../bytes/status.js";
+import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
 import { PlainEnvelope } from "../messages/envelope.js";
 import { BootReason, type Hello } from "../messages/hello.js";
-import { utcField } from "../messages/kinds.js";
+import { MESSAGE_BYTES_MAX, utcField } from "../messages/kinds.js";
 import { type Reading, ReadingFlag } from "../messages/reading.js";
 import { encodeRegisterEntry, encodeSnapshotHeader, Unit } from "../messages/snapshot.js";
+import { CaptureRing } from "../metrology/capture.js";
+import { MaximumDemand } from "../metrology/demand.js";
+import { EventCode } from "../metrology/events.js";
 import { LoadProfile, type LoadProfileEvents, type LoadProfileRow, ProfileStatus } from "../metrology/load-profile.js";
 import {
 	MeasurementFlag,
@@ -13,13 +17,14 @@ import {
 	type MetrologyEvents,
 } from "../metrology/metrology.js";
 import { Netting, Register, TARIFF_COUNT } from "../metrology/registers.js";
+import { Detection, type TamperEvents, TamperMonitor } from "../metrology/tamper.js";
+import { dailyCalendar, TariffCalendar } from "../metrology/tariff.js";
 import { Input, Output } from "../platform/board.js";
 import type { LinkEvents } from "../platform/link.js";
 import type { MeterEvents, Platform } from "../platform/platform.js";
 import { EventStore } from "../storage/event-store.js";
 import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
 import { REGISTER_BYTES_MAX, RegisterStore } from "../storage/register-store.js";
-import { EventCode } from "./event-codes.js";
 import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
 import { parseSettings, type Settings } from "./settings.js";
 import { Uplink, type UplinkSource } from "./uplink.js";
@@ -48,7 +53,7 @@ function metrologyConfiguration(settings: Settings): MetrologyConfiguration {
  * One meter: made at each start from its platform and settings; everything that changes is in here. It knows all the
  * rooms and holds no rule of its own but the order of things.
  */
-export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEvents, LoadProfileEvents {
+export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEvents, LoadProfileEvents, TamperEvents {
 	readonly settings: Settings;
 	readonly metrology: Metrology;
 	readonly uplink: Uplink;
@@ -59,6 +64,11 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	readonly #profileStore: ProfileStore;
 	readonly #eventStore: EventStore;
 	readonly #loadProfile: LoadProfile;
+	readonly #demand: MaximumDemand;
+	readonly #calendar: TariffCalendar;
+	readonly #tamper: TamperMonitor;
+	readonly #capture: CaptureRing;
+	readonly #captureHeader = createCaptureHeader();
 	readonly #state = new Uint8Array(REGISTER_BYTES_MAX);
 	readonly #stateView = new DataView(this.#state.buffer);
 	readonly #counters: MeterCounters = { bootCount: 0, parameterCounter: 0 };
@@ -82,6 +92,12 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.metrology.listener = this;
 		this.#loadProfile = new LoadProfile(settings.intervalSeconds);
 		this.#loadProfile.listener = this;
+		this.#demand = new MaximumDemand(settings.intervalSeconds);
+		const { utcOffsetMinutes, summerTime, tariffSwitches, exportAllowed } = settings;
+		this.#calendar = new TariffCalendar(dailyCalendar(utcOffsetMinutes, summerTime, tariffSwitches));
+		this.#tamper = new TamperMonitor({ exportAllowed });
+		this.#tamper.listener = this;
+		this.#capture = new CaptureRing(settings.layout);
 		this.#registerStore = new RegisterStore(platform.flash, settings.registerCommitSeconds * 1000);
 		this.#profileStore = new ProfileStore(platform.flash);
 		this.#eventStore = new EventStore(platform.flash);
@@ -97,6 +113,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 			this.#profileStore,
 			this.#eventStore,
 		);
+		for (const which of [Input.cover, Input.terminalCover, Input.magnet])
+			this.#tamper.inputChanged(which, platform.board.input(which), platform.clock.monotonicMilliseconds());
 		this.uplink.tick();
 	}
 
@@ -118,6 +136,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 				this.#counters,
 				this.metrology.registers,
 				this.#loadProfile,
+				this.#demand,
 				newest === Status.ok ? this.#row.intervalStartSeconds : Number.NaN,
 			);
 		}
@@ -127,7 +146,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#event(EventCode.powerUp, this.#counters.bootCount);
 		if (restored !== Status.ok && restored !== Status.notFound) {
 			this.#loadProfile.mark(ProfileStatus.criticalError);
-			this.#event(EventCode.registersLost, restored);
+			this.#event(EventCode.storageError, restored);
 		}
 	}
 
@@ -145,8 +164,13 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		return status;
 	}
 
+	#encodeState(): number {
+		const { registers } = this.metrology;
+		return encodeMeterState(this.#counters, registers, this.#loadProfile, this.#demand, this.#stateView);
+	}
+
 	#commit(): void {
-		const byteLength = encodeMeterState(this.#counters, this.metrology.registers, this.#loadProfile, this.#stateView);
+		const byteLength = this.#encodeState();
 		this.#stored(this.#registerStore.commit(this.#platform.clock.monotonicMilliseconds(), this.#state, byteLength));
 	}
 
@@ -156,7 +180,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 
 	/** The load profile says: store the row together with the registers, as one. */
 	intervalEnded(row: LoadProfileRow): void {
-		const byteLength = encodeMeterState(this.#counters, this.metrology.registers, this.#loadProfile, this.#stateView);
+		const byteLength = this.#encodeState();
 		this.#stored(
 			this.#registerStore.commitWithRow(
 				this.#platform.clock.monotonicMilliseconds(),
@@ -171,15 +195,20 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	// ---- samples
 
 	samples(block: Uint8Array, rowCount: number): void {
+		this.#capture.record(block, rowCount);
 		this.metrology.feed(block, rowCount);
 	}
 
 	samplesLost(rowCount: number): void {
 		this.metrology.samplesLost(rowCount);
+		this.#capture.samplesLost();
+		this.#demand.spoil();
 		this.#loadProfile.mark(ProfileStatus.dataNotValid);
 	}
 
 	windowClosed(metrology: Metrology): void {
+		this.#tamper.windowClosed(metrology, this.#platform.clock.monotonicMilliseconds());
+		metrology.meanFrozen = this.#tamper.dcSuspected;
 		this.#platform.board.setOutput(Output.pulseLed, (metrology.registers.pulses - this.#pulsesAtStart) % 0x8000_0000);
 	}
 
@@ -188,7 +217,13 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#carryMicroseconds += metrology.second.durationMicroseconds;
 		const elapsedMilliseconds = Math.floor(this.#carryMicroseconds / 1000);
 		this.#carryMicroseconds -= elapsedMilliseconds * 1000;
+		this.#tamper.secondClosed(metrology, this.#platform.clock.monotonicMilliseconds());
 		this.#second(elapsedMilliseconds);
+	}
+
+	/** The tamper monitor says: a condition began or ended. */
+	tamperEvent(code: number, detail: number): void {
+		this.#event(code as EventCode, detail);
 	}
 
 	/** Once a second, measured or not. */
@@ -197,7 +232,15 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#secondAt = now;
 		this.#wallClock.tick();
 		const utcSeconds = this.#wallClock.utcSeconds();
-		this.#loadProfile.advance(utcSeconds, elapsedMilliseconds, this.metrology.registers);
+		const { registers } = this.metrology;
+		this.#loadProfile.summerTime = this.#calendar.summerTimeAt(utcSeconds);
+		this.#loadProfile.advance(utcSeconds, elapsedMilliseconds, registers);
+		this.#demand.advance(utcSeconds, registers.activeImportMilliwattHours, registers.tariff);
+		const tariff = this.#calendar.tariffAt(utcSeconds);
+		if (tariff !== registers.tariff) {
+			this.#event(EventCode.tariffChanged, registers.tariff * 256 + tariff);
+			registers.tariff = tariff;
+		}
 		if (now >= this.#registerStore.deadlineMilliseconds()) this.#commit();
 		this.uplink.pump();
 	}
@@ -205,24 +248,16 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	// ---- events of the host
 
 	inputChanged(which: number, value: number): void {
+		const now = this.#platform.clock.monotonicMilliseconds();
 		switch (which) {
 			case Input.supplyFail:
 				if (value === 0) break;
-				encodeMeterState(this.#counters, this.metrology.registers, this.#loadProfile, this.#stateView);
-				this.#registerStore.commitPowerFail(
-					this.#platform.clock.monotonicMilliseconds(),
-					this.#state,
-					METER_STATE_BYTES,
-				);
+				this.#encodeState();
+				this.#registerStore.commitPowerFail(now, this.#state, METER_STATE_BYTES);
 				this.#event(EventCode.powerDown, 0);
 				break;
-			case Input.cover:
-				this.#event(value === 0 ? EventCode.coverClosed : EventCode.coverOpened, 0);
-				break;
-			case Input.terminalCover:
-				this.#event(value === 0 ? EventCode.terminalCoverClosed : EventCode.terminalCoverOpened, 0);
-				break;
 			default:
+				this.#tamper.inputChanged(which, value, now);
 		}
 		this.uplink.pump();
 	}
@@ -267,6 +302,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		const change = this.#wallClock.correct(utcSeconds, uncertaintySeconds);
 		if (change !== ClockChange.stepped && change !== ClockChange.firstSet) return;
 		this.#loadProfile.clockSet(utcSeconds, this.metrology.registers);
+		this.#demand.spoil();
 		this.#event(EventCode.clockSet, change === ClockChange.firstSet ? 0 : Math.trunc(utcSeconds - before));
 	}
 
@@ -324,6 +360,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		let flags = 0;
 		if (!this.clockValid()) flags |= ReadingFlag.clockInvalid;
 		if (board.input(Input.cover) !== 0) flags |= ReadingFlag.coverOpen;
+		if (this.#tamper.isActive(Detection.magneticField)) flags |= ReadingFlag.magneticField;
+		if (this.#tamper.suspected) flags |= ReadingFlag.tamperSuspected;
 		if (measured & MeasurementFlag.frequencyInvalid) flags |= ReadingFlag.frequencyInvalid;
 		if (measured & MeasurementFlag.clipped) flags |= ReadingFlag.clipped;
 		if (measured & MeasurementFlag.noVoltage) flags |= ReadingFlag.noVoltage;
@@ -360,6 +398,9 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 			add(21 + 20 * phase, 8, 0, Unit.wattHour, registers.phaseMilliwattHours(phase, false));
 			add(22 + 20 * phase, 8, 0, Unit.wattHour, registers.phaseMilliwattHours(phase, true));
 		}
+		add(1, 4, 0, Unit.watt, this.#demand.currentMilliwatts(registers.activeImportMilliwattHours));
+		for (let tariff = 1; tariff <= TARIFF_COUNT; tariff++)
+			add(1, 6, tariff, Unit.watt, this.#demand.maximumMilliwatts(tariff));
 		// The set that is not legal, under manufacturer's value group E 128.
 		add(1, 8, 128, Unit.wattHour, registers.value(other, Register.activeImport));
 		add(2, 8, 128, Unit.wattHour, registers.value(other, Register.activeExport));
@@ -398,8 +439,20 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		return encodeDiagnosticsHeader(requestId, count, into);
 	}
 
-	encodeCapture(_requestId: number, _into: DataView, _bytes: Uint8Array): number {
-		return 0;
+	encodeCapture(requestId: number, into: DataView): number {
+		const header = this.#captureHeader;
+		const { channelCount, codeFactor } = this.#capture;
+		const at = captureCodesOffset(channelCount);
+		const rowsMax = Math.floor((MESSAGE_BYTES_MAX - at) / (2 * channelCount));
+		header.rowCount = this.#capture.captureInto(into, at, rowsMax);
+		if (header.rowCount === 0) return 0;
+		header.requestId = requestId;
+		header.utcSeconds = utcField(this.#wallClock.utcSeconds());
+		header.rowRateMillihertz = this.#capture.captureRateMillihertz;
+		header.channelCount = channelCount;
+		for (let channel = 0; channel < channelCount; channel++)
+			header.microunitsPerCode[channel] = Math.round(this.metrology.unitsPerCode(channel) * codeFactor * 1000);
+		return encodeCaptureHeader(header, into);
 	}
 }
 

@@ -15,6 +15,8 @@ export interface Settings {
 	readonly maximumCurrentMilliamperes: number;
 	/** Which registers are the legal ones; both sets are kept. */
 	readonly netting: "perPhase" | "vectorSum";
+	/** False: export is reported as reversed current. */
+	readonly exportAllowed: boolean;
 	/** Pulses a kWh of the metrology LED. */
 	readonly meterConstant: number;
 	/** Length of a load profile interval, s; divides 3600. */
@@ -51,6 +53,7 @@ export const DEFAULT_SETTINGS: Omit<Settings, "identifier"> = Object.freeze({
 	baseCurrentMilliamperes: 5_000,
 	maximumCurrentMilliamperes: 60_000,
 	netting: "vectorSum",
+	exportAllowed: true,
 	meterConstant: 1000,
 	intervalSeconds: 900,
 	registerCommitSeconds: 60,

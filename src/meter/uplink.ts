@@ -34,7 +34,7 @@ export interface UplinkSource {
 	fillReading(into: Reading): boolean;
 	/** Writes a whole message. @returns bytes, 0 when it cannot be given now */
 	encodeSnapshot(requestId: number, into: DataView): number;
-	encodeCapture(requestId: number, into: DataView, bytes: Uint8Array): number;
+	encodeCapture(requestId: number, into: DataView): number;
 	encodeDiagnostics(requestId: number, into: DataView): number;
 	/** The concentrator's time, with half of the measured round trip. */
 	timeReceived(utcSeconds: number, uncertaintySeconds: number): void;
@@ -362,7 +362,7 @@ export class Uplink implements MqttListener {
 					request.next = this.#afterSequence;
 					break;
 				case Kind.captureRequest:
-					byteLength = this.#source.encodeCapture(request.requestId, this.#view, this.#message);
+					byteLength = this.#source.encodeCapture(request.requestId, this.#view);
 					request.left = 0;
 					break;
 				case Kind.snapshotRequest:
