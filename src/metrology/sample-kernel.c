@@ -143,24 +143,28 @@ static const int16_t COSINE_Q15[1024] = {
 	32609, 32628, 32646, 32663, 32678, 32692, 32705, 32717, 32728, 32737, 32745, 32752, 32757, 32761, 32765, 32766,
 };
 
-/* round(32767 * cos(2 * pi * i / BINS)) */
-static const int16_t BIN_COSINE_Q15[BINS] = {
-	32767, 32756, 32724, 32669, 32593, 32496, 32377, 32236, 32074, 31891, 31687, 31461, 31215, 30948, 30661, 30353,
-	30025, 29677, 29310, 28923, 28517, 28092, 27648, 27186, 26706, 26208, 25693, 25161, 24612, 24047, 23466, 22870,
-	22258, 21631, 20990, 20336, 19667, 18986, 18292, 17586, 16868, 16139, 15400, 14650, 13890, 13122, 12344, 11559,
-	10765, 9965, 9158, 8345, 7526, 6703, 5874, 5043, 4207, 3369, 2529, 1687, 844, 0, -844, -1687,
-	-2529, -3369, -4207, -5043, -5874, -6703, -7526, -8345, -9158, -9965, -10765, -11559, -12344, -13122, -13890, -14650,
-	-15400, -16139, -16868, -17586, -18292, -18986, -19667, -20336, -20990, -21631, -22258, -22870, -23466, -24047, -24612, -25161,
-	-25693, -26208, -26706, -27186, -27648, -28092, -28517, -28923, -29310, -29677, -30025, -30353, -30661, -30948, -31215, -31461,
-	-31687, -31891, -32074, -32236, -32377, -32496, -32593, -32669, -32724, -32756, -32767, -32756, -32724, -32669, -32593, -32496,
-	-32377, -32236, -32074, -31891, -31687, -31461, -31215, -30948, -30661, -30353, -30025, -29677, -29310, -28923, -28517, -28092,
-	-27648, -27186, -26706, -26208, -25693, -25161, -24612, -24047, -23466, -22870, -22258, -21631, -20990, -20336, -19667, -18986,
-	-18292, -17586, -16868, -16139, -15400, -14650, -13890, -13122, -12344, -11559, -10765, -9965, -9158, -8345, -7526, -6703,
-	-5874, -5043, -4207, -3369, -2529, -1687, -844, 0, 844, 1687, 2529, 3369, 4207, 5043, 5874, 6703,
-	7526, 8345, 9158, 9965, 10765, 11559, 12344, 13122, 13890, 14650, 15400, 16139, 16868, 17586, 18292, 18986,
-	19667, 20336, 20990, 21631, 22258, 22870, 23466, 24047, 24612, 25161, 25693, 26208, 26706, 27186, 27648, 28092,
-	28517, 28923, 29310, 29677, 30025, 30353, 30661, 30948, 31215, 31461, 31687, 31891, 32074, 32236, 32377, 32496,
-	32593, 32669, 32724, 32756,
+/* round(32767 * sin(2 * pi * i / BINS)); the cosine of the same angle stands BINS / 4 cells further. */
+static const int16_t BIN_SINE_Q15[BINS + BINS / 4] = {
+	0, 844, 1687, 2529, 3369, 4207, 5043, 5874, 6703, 7526, 8345, 9158, 9965, 10765, 11559, 12344,
+	13122, 13890, 14650, 15400, 16139, 16868, 17586, 18292, 18986, 19667, 20336, 20990, 21631, 22258, 22870, 23466,
+	24047, 24612, 25161, 25693, 26208, 26706, 27186, 27648, 28092, 28517, 28923, 29310, 29677, 30025, 30353, 30661,
+	30948, 31215, 31461, 31687, 31891, 32074, 32236, 32377, 32496, 32593, 32669, 32724, 32756, 32767, 32756, 32724,
+	32669, 32593, 32496, 32377, 32236, 32074, 31891, 31687, 31461, 31215, 30948, 30661, 30353, 30025, 29677, 29310,
+	28923, 28517, 28092, 27648, 27186, 26706, 26208, 25693, 25161, 24612, 24047, 23466, 22870, 22258, 21631, 20990,
+	20336, 19667, 18986, 18292, 17586, 16868, 16139, 15400, 14650, 13890, 13122, 12344, 11559, 10765, 9965, 9158,
+	8345, 7526, 6703, 5874, 5043, 4207, 3369, 2529, 1687, 844, 0, -844, -1687, -2529, -3369, -4207,
+	-5043, -5874, -6703, -7526, -8345, -9158, -9965, -10765, -11559, -12344, -13122, -13890, -14650, -15400, -16139, -16868,
+	-17586, -18292, -18986, -19667, -20336, -20990, -21631, -22258, -22870, -23466, -24047, -24612, -25161, -25693, -26208, -26706,
+	-27186, -27648, -28092, -28517, -28923, -29310, -29677, -30025, -30353, -30661, -30948, -31215, -31461, -31687, -31891, -32074,
+	-32236, -32377, -32496, -32593, -32669, -32724, -32756, -32767, -32756, -32724, -32669, -32593, -32496, -32377, -32236, -32074,
+	-31891, -31687, -31461, -31215, -30948, -30661, -30353, -30025, -29677, -29310, -28923, -28517, -28092, -27648, -27186, -26706,
+	-26208, -25693, -25161, -24612, -24047, -23466, -22870, -22258, -21631, -20990, -20336, -19667, -18986, -18292, -17586, -16868,
+	-16139, -15400, -14650, -13890, -13122, -12344, -11559, -10765, -9965, -9158, -8345, -7526, -6703, -5874, -5043, -4207,
+	-3369, -2529, -1687, -844, 0, 844, 1687, 2529, 3369, 4207, 5043, 5874, 6703, 7526, 8345, 9158,
+	9965, 10765, 11559, 12344, 13122, 13890, 14650, 15400, 16139, 16868, 17586, 18292, 18986, 19667, 20336, 20990,
+	21631, 22258, 22870, 23466, 24047, 24612, 25161, 25693, 26208, 26706, 27186, 27648, 28092, 28517, 28923, 29310,
+	29677, 30025, 30353, 30661, 30948, 31215, 31461, 31687, 31891, 32074, 32236, 32377, 32496, 32593, 32669, 32724,
+	32756,
 };
 
 /* Arithmetic shift right: floor(value / 2^bits); compilers make one instruction of it. */
@@ -343,24 +347,37 @@ int wattlock_kernel_configure(wattlock_kernel *k, const uint8_t *from, size_t le
 	return 0;
 }
 
-/* Sums of the products of 32 pairs; both lengths are fixed so that compilers can use SIMD. */
-static inline int32_t dot(const int16_t *restrict a, const int16_t *restrict b)
-{
-	int32_t sum = 0;
-	for (int i = 0; i < RUN; i++)
-		sum += a[i] * b[i];
-	return sum;
-}
-
-static inline int64_t dot_limbs(const int16_t *restrict high, const int16_t *restrict low, const int16_t *restrict with)
-{
-	return (int64_t)dot(high, with) * 4096 + dot(low, with);
-}
-
+/* Sum of u * i over a pass of 32 rows, from the limbs. Fixed lengths let compilers use SIMD (pmaddwd on x86). */
 static int64_t dot_codes(const int16_t *restrict highA, const int16_t *restrict lowA, const int16_t *restrict highB,
 	const int16_t *restrict lowB)
 {
-	return ((int64_t)dot(highA, highB) * 4096 + dot(highA, lowB) + dot(lowA, highB)) * 4096 + dot(lowA, lowB);
+	int32_t highHigh = 0, highLow = 0, lowHigh = 0, lowLow = 0;
+	for (int i = 0; i < RUN; i++) {
+		highHigh += highA[i] * highB[i];
+		highLow += highA[i] * lowB[i];
+		lowHigh += lowA[i] * highB[i];
+		lowLow += lowA[i] * lowB[i];
+	}
+	return ((int64_t)highHigh * 4096 + highLow + lowHigh) * 4096 + lowLow;
+}
+
+/* Squares and fundamental of a pass of one channel. */
+static inline void correlate(const int16_t *restrict high, const int16_t *restrict low, const int16_t *restrict cosineQ15,
+	const int16_t *restrict sineQ15, int64_t *square, int64_t *cosine, int64_t *sine)
+{
+	int32_t highHigh = 0, highLow = 0, lowLow = 0, highCosine = 0, lowCosine = 0, highSine = 0, lowSine = 0;
+	for (int i = 0; i < RUN; i++) {
+		highHigh += high[i] * high[i];
+		highLow += high[i] * low[i];
+		lowLow += low[i] * low[i];
+		highCosine += high[i] * cosineQ15[i];
+		lowCosine += low[i] * cosineQ15[i];
+		highSine += high[i] * sineQ15[i];
+		lowSine += low[i] * sineQ15[i];
+	}
+	*square = ((int64_t)highHigh * 2048 + highLow) * 8192 + lowLow;
+	*cosine = (int64_t)highCosine * 4096 + lowCosine;
+	*sine = (int64_t)highSine * 4096 + lowSine;
 }
 
 static inline void split(const int32_t *restrict code, int16_t *restrict high, int16_t *restrict low)
@@ -385,23 +402,43 @@ static inline void sum_and_extremes(const int32_t *restrict code, int32_t *sum, 
 	*maximum = high;
 }
 
+static inline int32_t get_code16(const uint8_t *at)
+{
+	return (int16_t)(uint16_t)((uint32_t)at[0] | (uint32_t)at[1] << 8);
+}
+
+static inline int32_t get_code24(const uint8_t *at)
+{
+	return (int32_t)((uint32_t)at[0] | (uint32_t)at[1] << 8) + (int32_t)(int8_t)at[2] * 65536;
+}
+
 /* Copies `rows` rows, channel by channel, behind the history; the rest of the pass is zero. */
 static void take_rows(wattlock_kernel *k, const uint8_t *from, uint32_t rows)
 {
-	const uint32_t stride = k->rowBytes;
+	const size_t stride = k->rowBytes;
 	for (uint32_t c = 0; c < k->channelCount; c++) {
 		int32_t *restrict code = k->code[c] + HISTORY;
 		const uint8_t *at = from + c * k->sampleBytes;
-		if (k->sampleBytes == 2)
-			for (uint32_t i = 0; i < rows; i++, at += stride) {
-				const uint32_t bits = (uint32_t)at[0] | (uint32_t)at[1] << 8;
-				code[i] = (int32_t)(int16_t)(uint16_t)bits;
+		uint32_t i = 0;
+		if (k->sampleBytes == 2) {
+			for (; i + 4 <= rows; i += 4, at += 4 * stride) {
+				code[i] = get_code16(at);
+				code[i + 1] = get_code16(at + stride);
+				code[i + 2] = get_code16(at + 2 * stride);
+				code[i + 3] = get_code16(at + 3 * stride);
 			}
-		else
-			for (uint32_t i = 0; i < rows; i++, at += stride) {
-				const uint32_t bits = (uint32_t)at[0] | (uint32_t)at[1] << 8;
-				code[i] = (int32_t)bits + (int32_t)(int8_t)at[2] * 65536;
+			for (; i < rows; i++, at += stride)
+				code[i] = get_code16(at);
+		} else {
+			for (; i + 4 <= rows; i += 4, at += 4 * stride) {
+				code[i] = get_code24(at);
+				code[i + 1] = get_code24(at + stride);
+				code[i + 2] = get_code24(at + 2 * stride);
+				code[i + 3] = get_code24(at + 3 * stride);
 			}
+			for (; i < rows; i++, at += stride)
+				code[i] = get_code24(at);
+		}
 	}
 }
 
@@ -416,21 +453,21 @@ static uint32_t follow_reference(wattlock_kernel *k, uint32_t rows, int *ends)
 	const int32_t armLevel = k->armLevel;
 	int32_t highPass = k->highPass, lowPass1 = k->lowPass1, lowPass2 = k->lowPass2;
 	int armed = k->armed;
-	uint32_t since = k->sinceCrossing, i = 0;
+	uint32_t since = k->sinceCrossing, i = 0, last = 0; /* rows since the crossing: since + i - last */
 	*ends = 0;
 	while (i < rows) {
 		const int32_t input = code[i++] * scale, before = lowPass2;
 		highPass += (int32_t)shift_right((int64_t)(input - highPass) * highPassQ15, 15);
 		lowPass1 += (int32_t)shift_right((int64_t)(input - highPass - lowPass1) * lowPassQ15, 15);
 		lowPass2 += (int32_t)shift_right((int64_t)(lowPass1 - lowPass2) * lowPassQ15, 15);
-		since += since < SINCE_MAX;
 		if (lowPass2 < -armLevel)
 			armed = 1;
 		if (!armed || lowPass2 < 0)
 			continue;
 		armed = 0;
 		const uint32_t lag = (uint32_t)((uint64_t)lowPass2 * 65536 / ((uint64_t)lowPass2 + (uint64_t)-(int64_t)before));
-		const uint32_t period = (since << 16) + k->lagQ16 - lag;
+		const uint32_t rowsSince = since + i - last < SINCE_MAX ? since + i - last : SINCE_MAX;
+		const uint32_t period = (rowsSince << 16) + k->lagQ16 - lag;
 		if (k->synchronous) {
 			if (period < k->periodMinimumQ16)
 				continue;
@@ -446,14 +483,16 @@ static uint32_t follow_reference(wattlock_kernel *k, uint32_t rows, int *ends)
 		k->crossingKnown = 1;
 		k->lagQ16 = lag;
 		since = 0;
+		last = i;
 		if (*ends)
 			break;
 	}
+	since += i - last;
 	k->highPass = highPass;
 	k->lowPass1 = lowPass1;
 	k->lowPass2 = lowPass2;
 	k->armed = armed;
-	k->sinceCrossing = since;
+	k->sinceCrossing = since < SINCE_MAX ? since : SINCE_MAX;
 	return i;
 }
 
@@ -529,12 +568,13 @@ static void accumulate(wattlock_kernel *k, uint32_t rows)
 		if (maximum > k->maximum[c])
 			k->maximum[c] = maximum;
 		split(code, high, low);
-		const int64_t square = ((int64_t)dot(high, high) * 2048 + dot(high, low)) * 8192 + dot(low, low);
+		int64_t square, cosine, sine;
+		correlate(high, low, k->cosineQ15, k->sineQ15, &square, &cosine, &sine);
 		k->sum[c] += sum;
 		k->square[c] += square;
 		k->halfSquare[c] += square;
-		k->cosine[c] += dot_limbs(high, low, k->cosineQ15);
-		k->sine[c] += dot_limbs(high, low, k->sineQ15);
+		k->cosine[c] += cosine;
+		k->sine[c] += sine;
 	}
 	for (uint32_t p = 0; p < k->phaseCount; p++) {
 		const int16_t *highU = k->high[2 * p] + HISTORY, *lowU = k->low[2 * p] + HISTORY;
@@ -638,14 +678,13 @@ static void put_harmonics(wattlock_kernel *k, uint8_t *cells)
 		const int64_t *restrict forCosine = folded[h & 1][0];
 		const int64_t *restrict forSine = folded[h & 1][1];
 		int64_t cosine = 0, sine = 0;
-		uint32_t index = 0, sineIndex = BINS - quarter;
+		uint32_t index = 0;
 		for (uint32_t b = 0; b <= quarter; b++) {
-			cosine += forCosine[b] * BIN_COSINE_Q15[index];
-			sine += forSine[b] * BIN_COSINE_Q15[sineIndex];
+			cosine += forCosine[b] * BIN_SINE_Q15[index + BINS / 4];
+			sine += forSine[b] * BIN_SINE_Q15[index];
 			index += h;
-			index -= index >= BINS ? BINS : 0;
-			sineIndex += h;
-			sineIndex -= sineIndex >= BINS ? BINS : 0;
+			if (index >= BINS)
+				index -= BINS;
 		}
 		put_number(cells, CELL_HARMONIC + 2 * (h - 2), cosine);
 		put_number(cells, CELL_HARMONIC + 2 * (h - 2) + 1, sine);
