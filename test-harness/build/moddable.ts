@@ -1,22 +1,25 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { basename, delimiter, dirname, extname, join, relative } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { build } from "esbuild";
 import { ROOT } from "../root.js";
 import { UserError } from "../user-error.js";
-import { KNOWN_ANSWERS, loadKnownAnswers } from "../vectors/known-answers/load.js";
+import { answersModule, writeIfChanged } from "../vectors/known-answers/bundle.js";
+import { KNOWN_ANSWERS } from "../vectors/known-answers/load.js";
+import { shimAliases } from "./firmware.js";
 import { mqttPacketPlugin } from "./mqtt-packet-plugin.js";
 
 /** Platforms of the SDK that manifest.json has a host for. */
 export const MODDABLE_TARGETS: readonly string[] = ["x-cli-lin"];
 
+/** Manifests, from the project's folder. */
+export const METER_MANIFEST = "manifest.json";
+export const KNOWN_ANSWERS_MANIFEST = `${KNOWN_ANSWERS}/manifest.json`;
+
 const BUILD = join(ROOT, "build", "moddable");
 const GENERATED = join(BUILD, "gen");
 const JAVASCRIPT = join(BUILD, "js");
 const OUT = join(BUILD, "out");
-
-/** Folders whose TypeScript goes into an image. A folder of `src` that is missing in manifest.json is not on the meter. */
-const HOST = "hosts/simulator/cli";
 
 export interface ModdableSdk {
 	readonly folder: string;
@@ -38,13 +41,6 @@ export function findModdable(): ModdableSdk {
 	return { folder, tools };
 }
 
-/** Writes when the content differs, so that `make` rebuilds no more than it must. */
-function writeIfChanged(path: string, content: string): void {
-	if (existsSync(path) && readFileSync(path, "utf8") === content) return;
-	mkdirSync(dirname(path), { recursive: true });
-	writeFileSync(path, content);
-}
-
 function filesBelow(folder: string): string[] {
 	if (!existsSync(folder)) return [];
 	return readdirSync(folder, { recursive: true, encoding: "utf8" })
@@ -52,35 +48,41 @@ function filesBelow(folder: string): string[] {
 		.filter((path) => statSync(path).isFile());
 }
 
-/** TypeScript of the firmware, the host and the known answers, as paths from the project's folder. */
-function firmwareSources(): string[] {
-	return ["src", HOST, KNOWN_ANSWERS]
-		.flatMap((folder) => filesBelow(join(ROOT, folder)))
-		.filter((path) => path.endsWith(".ts") && !path.endsWith(".d.ts"))
-		.map((path) => relative(ROOT, path))
-		.filter((path) => !path.startsWith(KNOWN_ANSWERS) || ["suite.ts", "main.ts"].includes(basename(path)))
-		.sort();
-}
+/** Modules that are not TypeScript of ours: bundles below build/moddable/gen, each named in a manifest. */
+const BUNDLED: readonly string[] = ["mqtt-packet", "known-answers"];
+const ENTRIES: readonly string[] = ["hosts/simulator/cli/main.ts", `${KNOWN_ANSWERS}/main.ts`];
 
-/** Object literal that is frozen all through, so that preload puts it in flash and no byte of it in RAM. */
-function frozenModule(value: unknown): string {
-	return (
-		"function freeze(value) {\n" +
-		'\tif (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(freeze);\n' +
-		"\treturn value;\n}\n" +
-		`export default freeze(${JSON.stringify(value, undefined, "\t")});\n`
-	);
+/** The TypeScript that the two images reach from their main modules, as paths from the project's folder. */
+async function reachedSources(): Promise<string[]> {
+	const { metafile } = await build({
+		absWorkingDir: ROOT,
+		entryPoints: [...ENTRIES],
+		outdir: JAVASCRIPT,
+		bundle: true,
+		packages: "external",
+		write: false,
+		metafile: true,
+		format: "esm",
+		logLevel: "silent",
+	});
+	for (const { imports } of Object.values(metafile.outputs))
+		for (const { path, external } of imports)
+			if (external && !BUNDLED.includes(path))
+				throw new UserError(
+					`the firmware names the package ${path}, which has no bundle for Moddable yet: see test-harness/build/moddable.ts`,
+				);
+	return Object.keys(metafile.inputs).sort();
 }
 
 /**
  * What manifest.json points at below build/moddable:
- * - `js/`: the TypeScript with its types taken out, one module for each file, folders as in the project. mcconfig can
- *   call `tsc` itself, but one process a file and all at once, and it does not preload by wildcard what is TypeScript.
- *   Types are checked by `npm run check`, stricter than mcconfig would.
+ * - `js/`: the TypeScript that is reached from the main modules, its types taken out, one module for each file, folders
+ *   as in the project. mcconfig can call `tsc` itself, but one process a file and all at once, and it does not preload
+ *   by wildcard what is TypeScript. Types are checked by `npm run check`, stricter than mcconfig would.
  * - `gen/`: one bundle for each npm package, and the known answers.
  */
 export async function generateModdable(): Promise<void> {
-	const sources = firmwareSources();
+	const sources = await reachedSources();
 	const { outputFiles } = await build({
 		absWorkingDir: ROOT,
 		entryPoints: sources,
@@ -95,11 +97,13 @@ export async function generateModdable(): Promise<void> {
 	const wanted = new Set(outputFiles.map(({ path }) => path));
 	for (const path of filesBelow(JAVASCRIPT)) if (!wanted.has(path)) rmSync(path);
 	for (const { path, text } of outputFiles) writeIfChanged(path, text);
+	// mcconfig wants each folder that manifest.json names, even an empty one.
+	const { modules } = JSON.parse(readFileSync(join(ROOT, METER_MANIFEST), "utf8")) as {
+		modules: Record<string, string>;
+	};
+	for (const name of Object.keys(modules))
+		if (name.endsWith("/*")) mkdirSync(join(JAVASCRIPT, dirname(name)), { recursive: true });
 
-	const shims = join(ROOT, "src", "mqtt", "shims");
-	const alias: Record<string, string> = {};
-	for (const file of readdirSync(shims))
-		if (file.endsWith(".cjs")) alias[basename(file, extname(file))] = join(shims, file);
 	const mqttPacket = await build({
 		stdin: {
 			contents: 'import mqttPacket from "mqtt-packet"; export default Object.freeze(mqttPacket);',
@@ -110,19 +114,19 @@ export async function generateModdable(): Promise<void> {
 		write: false,
 		format: "esm",
 		target: "es2022",
-		alias,
+		alias: shimAliases(),
 		plugins: [mqttPacketPlugin()],
 		logLevel: "silent",
 	});
 	// esbuild writes `var` for what was `const`: under preload that is RAM. The plugin has seen to it that none is assigned.
 	const text = mqttPacket.outputFiles[0]!.text.replace(/^( {4})?var /gm, "$1const ");
 	writeIfChanged(join(GENERATED, "mqtt-packet.js"), text);
-	writeIfChanged(join(GENERATED, "known-answers.js"), frozenModule(loadKnownAnswers()));
+	writeIfChanged(join(GENERATED, "known-answers.js"), answersModule());
 }
 
 export interface ModdableBuild {
 	readonly sdk: ModdableSdk;
-	/** Manifest, from the project's folder. */
+	/** From the project's folder. */
 	readonly manifest: string;
 	readonly target: string;
 	readonly onProgress?: (text: string) => void;
@@ -150,6 +154,16 @@ export async function buildModdable({ sdk, manifest, target, onProgress }: Modda
 		onProgress,
 	);
 	writeFileSync(join(BUILD, `${name}.log`), output);
+	// The linker speaks only when it runs: what it said last still holds.
+	const linkerLog = join(BUILD, `${name}-linker.log`);
+	if (output.includes("# xsl modules"))
+		writeFileSync(
+			linkerLog,
+			output
+				.split("\n")
+				.filter((line) => /no const|not frozen/.test(line))
+				.join("\n"),
+		);
 	if (code !== 0) {
 		const first =
 			output.split("\n").find((line) => /(error|exception|not found)[:!]|\*\*\*/i.test(line)) ?? `exit code ${code}`;
@@ -157,7 +171,7 @@ export async function buildModdable({ sdk, manifest, target, onProgress }: Modda
 	}
 	return {
 		program: join(OUT, "bin", "lin", "instrument", name),
-		linkerWarnings: output.split("\n").filter((line) => /no const|not frozen/.test(line)),
+		linkerWarnings: existsSync(linkerLog) ? readFileSync(linkerLog, "utf8").split("\n").filter(Boolean) : [],
 	};
 }
 

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import mqttPacket from "mqtt-packet";
+import { encodeRegisters, REGISTER_BYTES } from "../../../src/metrology/registers.js";
 import {
 	KERNEL_PARAMETER_BYTES,
 	KERNEL_SUMS_BYTES,
@@ -10,7 +11,7 @@ import {
 import type { SampleKernel, SampleLayout } from "../../../src/platform/sample-kernel.js";
 import { ROOT } from "../../root.js";
 import { KNOWN_ANSWERS } from "./load.js";
-import { bytesOf, hexOf, type KernelVector, playWindows } from "./suite.js";
+import { bytesOf, hexOf, type KernelVector, playMetrology, playWindows } from "./suite.js";
 
 /*
  * Writes the vectors for which there is no published source: node --import tsx test-harness/vectors/known-answers/generate.ts
@@ -650,6 +651,171 @@ function checkPlainSums(
 	}
 }
 
+/**
+ * Codes of one cycle: sines with a lag for each current, phases 120 degrees apart, and the current's third harmonic.
+ * The expected values are the firmware's; before they are written they are held against sums in double precision over
+ * the same codes.
+ */
+function metrology(): unknown {
+	const layout: SampleLayout = { phaseCount: 3, neutralCurrent: true, sampleBytes: 2, samplesPerSecond: 2000 };
+	const period = 40;
+	const vectors: unknown[] = [];
+	for (const [name, sign, lag] of [
+		["import, lagging", 1, 0.5],
+		["export, leading", -1, -0.8],
+	] as const) {
+		const rows = Buffer.alloc(period * 14);
+		const codes: number[][] = [];
+		for (let row = 0; row < period; row++) {
+			const values: number[] = [];
+			let neutral = 0;
+			for (let phase = 0; phase < 3; phase++) {
+				const angle = (2 * Math.PI * row) / period - (phase * 2 * Math.PI) / 3;
+				const current = Math.round(sign * (2000 + 300 * phase) * (Math.sin(angle - lag) + 0.1 * Math.sin(3 * angle)));
+				values.push(Math.round(26_000 * Math.sin(angle)), current);
+				neutral += current;
+			}
+			values.push(neutral);
+			values.forEach((value, channel) => {
+				rows.writeInt16LE(value, row * 14 + channel * 2);
+			});
+			codes.push(values);
+		}
+		const given = {
+			configuration: {
+				layout,
+				nominalVoltageMillivolts: 230_000,
+				nominalFrequencyMillihertz: 50_000,
+				baseCurrentMilliamperes: 5000,
+				maximumCurrentMilliamperes: 60_000,
+				voltageMillivoltsPerCode: { numerator: 25, denominator: 2 },
+				currentMilliamperesPerCode: { numerator: 7, denominator: 2 },
+				removeMean: true,
+				nettingMode: "vectorSum" as const,
+				pulsesPerKilowattHour: 1000,
+			},
+			rows: hex(rows),
+			rowsPerBlock: 200,
+			blockCount: 22,
+		};
+		const found = playMetrology(new TypeScriptSampleKernel(layout), given);
+		const mean = (of: (values: number[]) => number): number =>
+			codes.reduce((sum, values) => sum + of(values), 0) / period;
+		const near = (what: string, actual: number, expected: number): void => {
+			if (Math.abs(actual - expected) > 1 + Math.abs(expected) * 2e-5)
+				throw new Error(`metrology, ${name}: ${what} is ${actual}, in double precision ${expected}`);
+		};
+		const { second } = found;
+		near("frequency", second.frequencyMillihertz, 50_000);
+		near("neutral current", second.neutralCurrentMilliamperes, 3.5 * Math.sqrt(mean((values) => values[6]! ** 2)));
+		for (let phase = 0; phase < 3; phase++) {
+			const { voltageMillivolts, currentMilliamperes, powerMilliwatts } = second.phases[phase as 0 | 1 | 2];
+			near("voltage", voltageMillivolts, 12.5 * Math.sqrt(mean((values) => values[2 * phase]! ** 2)));
+			near("current", currentMilliamperes, 3.5 * Math.sqrt(mean((values) => values[2 * phase + 1]! ** 2)));
+			near(
+				"power",
+				powerMilliwatts,
+				(12.5 * 3.5 * mean((values) => values[2 * phase]! * values[2 * phase + 1]!)) / 1000,
+			);
+		}
+		const stored = new Uint8Array(REGISTER_BYTES);
+		encodeRegisters(found.registers, new DataView(stored.buffer));
+		vectors.push({
+			source: `${name}: of the firmware on Node; V, A, W and Hz held against sums in double precision`,
+			...given,
+			windows: found.windows,
+			second,
+			registers: hexOf(stored),
+		});
+	}
+	return vectors;
+}
+
+function registers(): unknown {
+	const vectors: unknown[] = [];
+	for (const legal of [0, 1] as const)
+		for (const phaseCount of [1, 3]) {
+			const pulsesPerKilowattHour = 1000 + legal;
+			const windows = [
+				{ tariff: 1, energies: [700_000_001, 13, 3_599_999] },
+				{ tariff: 2, energies: [-123_456_789, 250_000_000, -1] },
+				{ tariff: 4, energies: [2 ** 40, -(2 ** 41), 2 ** 39] },
+				{ tariff: 1, energies: [0, 0, -3_600_000] },
+			].map(({ tariff, energies: active }) => {
+				const reactive = active.map((value, phase) => Math.trunc(value / 3) * (phase === 1 ? -1 : 1) - phase);
+				const apparent = active.map((value, phase) => Math.abs(value) + 17 * phase);
+				return { tariff, energies: [active, reactive, apparent].flatMap((values) => values.slice(0, phaseCount)) };
+			});
+			const rounds = 7;
+			vectors.push({
+				source: `docs/STORAGE.md, energy registers, by BigInt: ${phaseCount} phases, legal set ${legal}`,
+				legal,
+				pulsesPerKilowattHour,
+				phaseCount,
+				windows,
+				rounds,
+				stored: hex(countByBigInt(legal, BigInt(pulsesPerKilowattHour), phaseCount, windows, rounds)),
+			});
+		}
+	return vectors;
+}
+
+/** The stored form of registers that counted the windows, with nothing rounded on the way. */
+function countByBigInt(
+	legal: 0 | 1,
+	pulsesPerKilowattHour: bigint,
+	phaseCount: number,
+	windows: readonly { readonly tariff: number; readonly energies: readonly number[] }[],
+	rounds: number,
+): Buffer {
+	const unit = 3_600_000n;
+	/** mW·ms of: the perPhase set, the vectorSum set, A+ and A- of each phase. */
+	const totals = Array.from({ length: 22 }, () => 0n);
+	const tariffs = Array.from({ length: 8 }, () => 0n);
+	const magnitude = (value: bigint): bigint => (value < 0n ? -value : value);
+	const count = (set: 0 | 1, active: bigint, reactive: bigint, apparent: bigint, tariff: number): void => {
+		const exported = active < 0n;
+		const register = 8 * set + (exported ? 1 : 0);
+		const before = totals[register]! / unit;
+		totals[register]! += magnitude(active);
+		const quadrant = reactive >= 0n ? (exported ? 1 : 0) : exported ? 2 : 3;
+		totals[8 * set + 2 + quadrant]! += magnitude(reactive);
+		totals[8 * set + (exported ? 7 : 6)]! += apparent;
+		if (set === legal) tariffs[(exported ? 4 : 0) + tariff - 1]! += totals[register]! / unit - before;
+	};
+	for (let round = 0; round < rounds; round++)
+		for (const { tariff, energies } of windows) {
+			const sums = [0n, 0n, 0n];
+			for (let phase = 0; phase < phaseCount; phase++) {
+				const [active, reactive, apparent] = [0, 1, 2].map((kind) => BigInt(energies[kind * phaseCount + phase]!)) as [
+					bigint,
+					bigint,
+					bigint,
+				];
+				count(0, active, reactive, apparent, tariff);
+				totals[16 + phase + (active < 0n ? 3 : 0)]! += magnitude(active);
+				sums[0]! += active;
+				sums[1]! += reactive;
+				sums[2]! += apparent;
+			}
+			count(1, sums[0]!, sums[1]!, sums[2]!, tariff);
+		}
+	const counted = totals[8 * legal]! / unit + totals[8 * legal + 1]! / unit;
+	const pulseUnits = counted * pulsesPerKilowattHour;
+	return bytes(
+		[1, 1],
+		[1, legal],
+		[2, 0],
+		[8, pulseUnits / 1_000_000n],
+		[4, pulseUnits % 1_000_000n],
+		...totals.flatMap((total): Field[] => [
+			[8, total / unit],
+			[4, total % unit],
+		]),
+		...tariffs.map((value): Field => [8, value]),
+	);
+}
+
 function mqtt(): unknown {
 	const text = (value: string): Buffer => bytes([2, Buffer.byteLength(value)], Buffer.from(value));
 	const packet = (first: number, ...content: Buffer[]): Buffer => {
@@ -841,6 +1007,8 @@ const groups: Readonly<Record<string, () => unknown>> = {
 	messages,
 	envelope,
 	kernel,
+	metrology,
+	registers,
 	profile: storedProfile,
 	recordLog,
 	mqtt,

@@ -39,11 +39,13 @@ import {
 	encodeRegisterEntry,
 	encodeSnapshotHeader,
 } from "../../../src/messages/snapshot.js";
+import { Metrology, type MetrologyConfiguration } from "../../../src/metrology/metrology.js";
+import { decodeRegisters, EnergyRegisters, encodeRegisters, REGISTER_BYTES } from "../../../src/metrology/registers.js";
 import { PacketCheck } from "../../../src/mqtt/packet-check.js";
 import { type IncomingPacket, type OutgoingPacket, packetLibrary } from "../../../src/mqtt/packet-library.js";
 import { PacketWriter } from "../../../src/mqtt/packet-writer.js";
 import type { NorFlash } from "../../../src/platform/flash.js";
-import type { SampleKernel, SampleLayout } from "../../../src/platform/sample-kernel.js";
+import { rowBytes, type SampleKernel, type SampleLayout } from "../../../src/platform/sample-kernel.js";
 import {
 	createProfileRow as createStoredRow,
 	decodeProfileRow as decodeStoredRow,
@@ -98,6 +100,28 @@ export interface KnownAnswers {
 		readonly refused: readonly (Named & { readonly bytes: string; readonly status: string })[];
 	};
 	readonly kernel: readonly KernelVector[];
+	readonly metrology: readonly (Named & {
+		readonly configuration: MetrologyConfiguration;
+		/** Rows that are played again and again. */
+		readonly rows: string;
+		readonly rowsPerBlock: number;
+		readonly blockCount: number;
+		readonly windows: number;
+		/** Of the last whole second. */
+		readonly second: Fields;
+		/** The registers, stored. */
+		readonly registers: string;
+	})[];
+	readonly registers: readonly (Named & {
+		readonly legal: 0 | 1;
+		readonly pulsesPerKilowattHour: number;
+		readonly phaseCount: number;
+		/** Energies of each window, see `EnergyRegisters.add`, and the tariff in force. */
+		readonly windows: readonly { readonly tariff: number; readonly energies: readonly number[] }[];
+		/** How often the windows are counted, all in turn. */
+		readonly rounds: number;
+		readonly stored: string;
+	})[];
 	readonly profile: readonly (Named & { readonly row: Fields; readonly bytes: string })[];
 	readonly recordLog: readonly (Named & {
 		readonly sectorBytes: number;
@@ -407,8 +431,7 @@ export function playWindows(
 	closed: (index: number, rowCount: number, sums: Uint8Array) => void,
 ): void {
 	const rows = bytesOf(vector.rows);
-	const channelCount = vector.layout.phaseCount * 2 + (vector.layout.neutralCurrent ? 1 : 0);
-	const rowLength = channelCount * vector.layout.sampleBytes;
+	const rowLength = rowBytes(vector.layout);
 	const rowsOfCycle = rows.length / rowLength;
 	const block = new Uint8Array(vector.rowsPerCall * rowLength);
 	const sums = new Uint8Array(1536);
@@ -431,6 +454,65 @@ export function playWindows(
 		}
 		played += vector.rowsPerCall;
 		if (played > 100_000) return;
+	}
+}
+
+function checkMetrology(answers: KnownAnswers, findings: Findings, options: SuiteOptions): void {
+	for (const vector of answers.metrology)
+		for (const name of Object.keys(options.kernels)) {
+			findings.vector(`${vector.source} (${name})`);
+			const kernel = options.kernels[name]!(vector.configuration.layout);
+			const metrology = playMetrology(kernel, vector);
+			const stored = new Uint8Array(REGISTER_BYTES);
+			encodeRegisters(metrology.registers, viewOf(stored));
+			findings.equal("windows", metrology.windows, vector.windows);
+			findings.equal("second", metrology.second, vector.second);
+			findings.equal("registers", hexOf(stored), vector.registers);
+			kernel.close();
+		}
+}
+
+/** Plays a vector's blocks through kernel and metrology. */
+export function playMetrology(
+	kernel: SampleKernel,
+	vector: {
+		readonly configuration: MetrologyConfiguration;
+		readonly rows: string;
+		readonly rowsPerBlock: number;
+		readonly blockCount: number;
+	},
+): Metrology {
+	const metrology = new Metrology(kernel, vector.configuration);
+	const rows = bytesOf(vector.rows);
+	const block = new Uint8Array(vector.rowsPerBlock * rowBytes(vector.configuration.layout));
+	let from = 0;
+	for (let i = 0; i < vector.blockCount; i++) {
+		for (let at = 0; at < block.length; at++) {
+			block[at] = rows[from++]!;
+			if (from === rows.length) from = 0;
+		}
+		metrology.feed(block, vector.rowsPerBlock);
+	}
+	return metrology;
+}
+
+function checkRegisters(answers: KnownAnswers, findings: Findings): void {
+	for (const vector of answers.registers) {
+		findings.vector(vector.source);
+		const registers = new EnergyRegisters(vector.legal, vector.pulsesPerKilowattHour);
+		for (let round = 0; round < vector.rounds; round++)
+			for (const { tariff, energies } of vector.windows) {
+				registers.tariff = tariff;
+				registers.add(Float64Array.from(energies), vector.phaseCount);
+			}
+		const into = new Uint8Array(REGISTER_BYTES);
+		findings.equal("byte length", encodeRegisters(registers, viewOf(into)), REGISTER_BYTES);
+		findings.equal("stored", hexOf(into), vector.stored);
+		const again = new EnergyRegisters(vector.legal, vector.pulsesPerKilowattHour);
+		const status = decodeRegisters(viewOf(bytesOf(vector.stored)), REGISTER_BYTES, again);
+		findings.equal("restored", statusOf(status), "ok");
+		encodeRegisters(again, viewOf(into.fill(0)));
+		findings.equal("restored and stored", hexOf(into), vector.stored);
 	}
 }
 
@@ -551,6 +633,8 @@ const GROUPS: readonly { readonly name: string; readonly check: Check }[] = Obje
 	Object.freeze({ name: "messages", check: checkMessages }),
 	Object.freeze({ name: "envelope", check: checkEnvelope }),
 	Object.freeze({ name: "kernel", check: checkKernel }),
+	Object.freeze({ name: "metrology", check: checkMetrology }),
+	Object.freeze({ name: "registers", check: checkRegisters }),
 	Object.freeze({ name: "profile", check: checkProfile }),
 	Object.freeze({ name: "recordLog", check: checkRecordLog }),
 	Object.freeze({ name: "mqtt", check: checkMqtt }),
@@ -560,6 +644,21 @@ export interface GroupResult {
 	readonly name: string;
 	readonly vectorCount: number;
 	readonly failures: readonly string[];
+}
+
+export const GROUP_COUNT = GROUPS.length;
+
+/** Checks the vectors of one group. */
+export function runGroup(index: number, answers: KnownAnswers, options: SuiteOptions): GroupResult {
+	const { name, check } = GROUPS[index]!;
+	const findings = new Findings();
+	try {
+		check(answers, findings, options);
+	} catch (error) {
+		findings.failures.push(`thrown: ${error}`);
+	}
+	if (findings.vectorCount === 0) findings.failures.push("no vectors");
+	return { name, vectorCount: findings.vectorCount, failures: findings.failures };
 }
 
 /**
@@ -573,16 +672,10 @@ export function runKnownAnswers(
 	report: (group: GroupResult) => void,
 ): number {
 	let failureCount = 0;
-	for (const { name, check } of GROUPS) {
-		const findings = new Findings();
-		try {
-			check(answers, findings, options);
-		} catch (error) {
-			findings.failures.push(`thrown: ${error}`);
-		}
-		if (findings.vectorCount === 0) findings.failures.push("no vectors");
-		failureCount += findings.failures.length;
-		report({ name, vectorCount: findings.vectorCount, failures: findings.failures });
+	for (let index = 0; index < GROUP_COUNT; index++) {
+		const group = runGroup(index, answers, options);
+		failureCount += group.failures.length;
+		report(group);
 	}
 	return failureCount;
 }
