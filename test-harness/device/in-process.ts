@@ -332,8 +332,9 @@ class Machine implements Platform {
 					this.#end(ABORT_RUNAWAY, "tick does not move the deadline");
 					return;
 				}
-				// adding and subtracting the time of power-on may round: the firmware must see its own deadline as passed
-				this.#firmwareMilliseconds = Math.max(this.#firmwareMilliseconds, deadline - this.#powerOnMilliseconds);
+				// adding and subtracting the time of power-on rounds: the firmware must see its own deadline as passed
+				const asked = this.#handlers?.deadlineMilliseconds() ?? 0;
+				this.#firmwareMilliseconds = Math.max(this.#firmwareMilliseconds, asked);
 				if (!this.#run((handlers) => handlers.tick())) return;
 			} else {
 				break;

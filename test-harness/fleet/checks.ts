@@ -217,13 +217,12 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 	const importUsed = worst(results, (result) => allowanceUsed(result.import));
 	const exportUsed = worst(results, (result) => allowanceUsed(result.export));
 	const noCuts = results.filter(({ powerCuts }) => powerCuts === 0);
-	const plainError = (comparison: EnergyComparison | null): number | null =>
-		comparison === null
-			? null
-			: comparison.referenceWattHours < 1
-				? 0
-				: (100 * Math.abs(comparison.errorWattHours)) / comparison.referenceWattHours;
-	const plain = worst(noCuts, (result) => plainError(result.import));
+	const plainError = ({ import: plus, export: minus }: MeterResult): number | null => {
+		if (plus === null || minus === null) return null;
+		const error = plus.errorWattHours - minus.errorWattHours; // what netting takes from both is in neither
+		return (100 * Math.abs(error)) / Math.max(1, plus.referenceWattHours + minus.referenceWattHours);
+	};
+	const plain = worst(noCuts, plainError);
 	const clock = worst(results, ({ clockErrorSeconds }) => Math.abs(clockErrorSeconds));
 	const sums = worst(results, ({ sumDifferenceImport, sumDifferenceExport }) =>
 		sumDifferenceImport === null || sumDifferenceExport === null
@@ -330,7 +329,7 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 		...(noCuts.length > 0
 			? [
 					row(
-						"A+ against the waveform, meters without a power cut",
+						"A+ less A− against the waveform, meters without a power cut",
 						"at most",
 						100 * ENERGY_LIMIT,
 						plain.value,
