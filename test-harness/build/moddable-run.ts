@@ -7,11 +7,19 @@ import { Kind, MESSAGE_BYTES_MAX } from "../../src/messages/kinds.js";
 import { createReading, decodeReading, type Reading } from "../../src/messages/reading.js";
 import { upTopic } from "../../src/messages/topics.js";
 import { parseSettings } from "../../src/meter/settings.js";
+import type { SampleLayout } from "../../src/platform/sample-kernel.js";
 import { LinkBridge } from "../board/link-bridge.js";
 import { AedesBroker } from "../broker/aedes-broker.js";
 import { LinuxXsTarget } from "../device/linux-xs.js";
 import type { Statistics, TargetEvents } from "../device/target.js";
-import { createSpectrum, type PhaseShape, rowCountFor, setHarmonic, synthesizeBlock } from "../waveforms/block.js";
+import {
+	type BlockShape,
+	createSpectrum,
+	type PhaseShape,
+	rowCountFor,
+	setHarmonic,
+	synthesizeBlock,
+} from "../waveforms/block.js";
 
 /** Runs a program that writes text until it ends. */
 export async function runProgram(
@@ -48,6 +56,18 @@ const VOLTS = 230;
 /** Current behind its voltage, radians: power factor 0.866. */
 const LAG_RADIANS = Math.PI / 6;
 
+/** Ten cycles of 50 Hz: sines of equal size in all phases of the layout, the currents behind their voltages. */
+export function threePhases(volts: number, amperes: number, lagRadians: number, layout: SampleLayout): BlockShape {
+	const phases = Array.from({ length: layout.phaseCount }, (_, phase): PhaseShape => {
+		const voltage = createSpectrum();
+		const current = createSpectrum();
+		setHarmonic(voltage, 1, volts, 0);
+		setHarmonic(current, 1, amperes, lagRadians);
+		return { voltage, current, lagRadians: (phase * 2 * Math.PI) / 3 };
+	});
+	return { phases, rowCount: rowCountFor(50, 10, layout.samplesPerSecond), cycleCount: 10 };
+}
+
 export interface MeterRun {
 	readonly host: string;
 	readonly readings: readonly Reading[];
@@ -72,15 +92,7 @@ export async function runMeter(program: string, readingCount: number, virtualSec
 	});
 	const settings = parseSettings(settingsText);
 	const { layout } = settings;
-	const phases: PhaseShape[] = [0, 1, 2].map((phase) => {
-		const voltage = createSpectrum();
-		const current = createSpectrum();
-		setHarmonic(voltage, 1, VOLTS, 0);
-		setHarmonic(current, 1, AMPERES, LAG_RADIANS);
-		return { voltage, current, lagRadians: (phase * 2 * Math.PI) / 3 };
-	});
-	const rowCount = rowCountFor(50, 10, layout.samplesPerSecond);
-	const block = synthesizeBlock(layout, settings, { phases, rowCount, cycleCount: 10 });
+	const block = synthesizeBlock(layout, settings, threePhases(VOLTS, AMPERES, LAG_RADIANS, layout));
 
 	const broker = new AedesBroker();
 	await broker.start();

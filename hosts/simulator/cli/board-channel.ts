@@ -193,7 +193,7 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 				const rowCount = view.getUint32(0, true);
 				// The lost rows had their time and their place in the waveform.
 				this.#rowNumber += rowCount;
-				samplesTake(undefined, samplesWaiting(rowCount), this.#rowBytes);
+				if (this.#rowBytes > 0) samplesTake(undefined, samplesWaiting(rowCount), this.#rowBytes);
 				meter?.samplesLost(rowCount);
 				break;
 			}
@@ -203,6 +203,7 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 	#powerOn(): void {
 		const view = this.#view;
 		this.#now = this.#poweredOnAt = view.getFloat64(0, true);
+		if (!Number.isFinite(this.#now)) fail("board channel: powerOn at no time");
 		this.#utcAtPowerOn = view.getFloat64(8, true);
 		this.sectorBytes = view.getUint32(16, true);
 		this.sectorCount = view.getUint32(20, true);
@@ -228,8 +229,10 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 	}
 
 	#setNow(nowMilliseconds: number): void {
-		this.#now = Math.max(this.#now, nowMilliseconds);
-		this.#firmwareNow = Math.max(this.#firmwareNow, this.#now - this.#poweredOnAt);
+		// Compared, not `Math.max`: a NaN from the board moves nothing.
+		if (nowMilliseconds > this.#now) this.#now = nowMilliseconds;
+		const firmwareNow = this.#now - this.#poweredOnAt;
+		if (firmwareNow > this.#firmwareNow) this.#firmwareNow = firmwareNow;
 	}
 
 	#advance(meter: MeterEvents, until: number): void {

@@ -233,7 +233,7 @@ void simulator_samples_waiting(xsMachine *the)
 		else
 			rows += block->rowCount - block->rowIndex;
 	}
-	xsmcSetInteger(xsResult, (int)(rows < rowCountMax ? rows : rowCountMax));
+	xsmcSetUnsigned(xsResult, rows < rowCountMax ? rows : rowCountMax);
 }
 
 /* (into, rowCount, rowBytes): copies rows that are waiting; without `into` they are lost. */

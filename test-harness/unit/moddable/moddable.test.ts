@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ReadingFlag } from "../../../src/messages/reading.js";
+import { parseSettings } from "../../../src/meter/settings.js";
 import { FrameWriter, ToTarget } from "../../board/channel.js";
 import { SparseFlash } from "../../board/sparse-flash.js";
+import { buildFirmware } from "../../build/firmware.js";
 import {
 	buildModdable,
 	findModdable,
@@ -15,12 +18,14 @@ import {
 	METER_MANIFEST,
 	type ModdableImage,
 } from "../../build/moddable.js";
-import { runMeter, runProgram } from "../../build/moddable-run.js";
+import { runMeter, runProgram, threePhases } from "../../build/moddable-run.js";
+import { InProcessTarget } from "../../device/in-process.js";
 import { LinuxXsTarget } from "../../device/linux-xs.js";
-import type { TargetEvents } from "../../device/target.js";
+import type { Target, TargetEvents } from "../../device/target.js";
 import { ROOT } from "../../root.js";
 import { tool } from "../../tools.js";
 import { loadKnownAnswers } from "../../vectors/known-answers/load.js";
+import { synthesizeBlock } from "../../waveforms/block.js";
 
 const { skip } = tool("MODDABLE");
 const TARGET = "x-cli-lin";
@@ -207,6 +212,7 @@ test("power cuts and full memory: the machine goes at once, the board's flash is
 		// Settings that do not fit the memory of an ESP32-C6: the machine says so, and the next one is whole.
 		const long = settingsText.replace("{", `{"note":"${"x".repeat(100_000)}",`);
 		assert.match(await powerOn(now, 0, 0, long), /^aborted 1: /);
+		assert.match(await powerOn(now, 0, 0, "{"), /^aborted 3: SyntaxError/);
 		assert.equal(await powerOn(now, 0, 0), "done");
 		assert.equal(await ask(() => target.advance(0, now + 1000)), "done");
 	} finally {
@@ -252,4 +258,76 @@ test("hostile frames end the host with one line and exit code 2", { skip }, asyn
 		assert.equal(code, 2, `${what}: ${complaint}`);
 		assert.match(complaint, /^wattlock: [^\n]+\n$/, what);
 	}
+});
+
+/** A scene without a network: minutes of waveform, a power cut inside a flash operation, and minutes more. */
+async function playScene(target: Target): Promise<{ flash: string; outputs: string; ended: string }> {
+	const settingsText = JSON.stringify({ identifier: "00124b0000c0ffee", intervalSeconds: 60 });
+	const settings = parseSettings(settingsText);
+	const block = synthesizeBlock(settings.layout, settings, threePhases(230, 5, Math.PI / 6, settings.layout));
+	const flash = new SparseFlash(SECTOR_BYTES, SECTOR_COUNT);
+	const outputs: string[] = [];
+	let answer: ((what: string) => void) | undefined;
+	await target.start({
+		done: () => answer?.("done"),
+		poweredOff: () => answer?.("off"),
+		aborted: (_meter, reason, text) => answer?.(`aborted ${reason}: ${text}`),
+		failed: (reason) => answer?.(`failed: ${reason}`),
+		flashProgram: (_meter, address, bytes) => flash.program(address, bytes),
+		flashErase: (_meter, sectorIndex) => flash.erase(sectorIndex),
+		output: (_meter, which, value) => outputs.push(`${which}=${value}`),
+		linkOpen: () => {}, // never answered
+		linkSend: () => {},
+		linkClose: () => {},
+		log: () => {},
+		statistics: () => {},
+		clockSet: () => {},
+	});
+	const ask = (send: () => void): Promise<string> =>
+		new Promise((resolve) => {
+			answer = resolve;
+			send();
+		});
+	const runUntil = async (from: number, until: number): Promise<string> => {
+		for (const { address, bytes } of flash.pieces()) target.flashLoad(0, address, bytes);
+		let ended = await ask(() =>
+			target.powerOn(0, {
+				nowMilliseconds: from,
+				utcSeconds: 850_000_000 + from / 1000,
+				sectorBytes: SECTOR_BYTES,
+				sectorCount: SECTOR_COUNT,
+				bootReason: 0,
+				typeScriptKernel: target.name === "in-process",
+				entropySeed: new Uint8Array(32).fill(9),
+				settingsText,
+			}),
+		);
+		target.samples(0, block.rowCount, true, block.rows);
+		if (from === 0) target.powerCut(0, 7, 13);
+		for (let now = from + 700; ended === "done" && now <= until; now += 700)
+			ended = await ask(() => target.advance(0, now));
+		return ended;
+	};
+	try {
+		const first = await runUntil(0, 400_000);
+		const second = await runUntil(400_000, 600_000);
+		const content = createHash("sha256");
+		for (const { address, bytes } of flash.pieces()) content.update(`${address}:`).update(bytes);
+		return { flash: content.digest("hex"), outputs: outputs.join(" "), ended: `${first}, ${second}` };
+	} finally {
+		await target.stop();
+	}
+}
+
+test("the same scene leaves the same flash and pulses on Node, on XS for Linux and on the SDK's engine", {
+	skip,
+}, async () => {
+	const { archive } = await buildFirmware();
+	const onNode = await playScene(new InProcessTarget());
+	const onLinux = await playScene(new LinuxXsTarget({ archive, threads: 1 }));
+	const onModdable = await playScene(new LinuxXsTarget({ host: (await buildMeter()).program, archive: "meter" }));
+	assert.equal(onNode.ended, "off, done");
+	assert.ok(onNode.outputs.length > 100, "pulses were counted");
+	assert.deepEqual(onLinux, onNode);
+	assert.deepEqual(onModdable, onNode);
 });
