@@ -390,6 +390,17 @@ static void open_archive(const char *path, wattlock_archive *archive)
 		wattlock_fail(1, "%s: %s", path, wrong);
 }
 
+/* Says what a stray store was, then dies of it. */
+static void say_fault(int number, siginfo_t *information, void *context)
+{
+	static const char text[] = "wattlock-host: a store into the shared machine: the engine or the host has a bug\n";
+	const uint8_t *address = information->si_addr;
+	(void)number;
+	(void)context;
+	if (address >= root.memory.base && address < root.memory.base + root.memory.byteLength)
+		(void)!write(STDERR_FILENO, text, sizeof text - 1);
+}
+
 int main(int argumentCount, char **arguments)
 {
 	const char *path = NULL;
@@ -400,16 +411,20 @@ int main(int argumentCount, char **arguments)
 			threads = strtol(arguments[++i], &end, 10);
 			if (*end != 0 || threads < 1 || threads > THREAD_MAX)
 				wattlock_fail(1, "--threads wants a number from 1 to %d", THREAD_MAX);
+		} else if (strcmp(arguments[i], "--collect-often") == 0) {
+			wattlock_collect_often = true;
 		} else if (arguments[i][0] != '-' && !path) {
 			path = arguments[i];
 		} else {
-			wattlock_fail(1, "usage: wattlock-host [--threads N] FIRMWARE");
+			wattlock_fail(1, "usage: wattlock-host [--threads N] [--collect-often] FIRMWARE");
 		}
 	}
 	if (!path)
-		wattlock_fail(1, "usage: wattlock-host [--threads N] FIRMWARE");
+		wattlock_fail(1, "usage: wattlock-host [--threads N] [--collect-often] FIRMWARE");
 	workerCount = threads < 1 ? 1 : threads > THREAD_MAX ? THREAD_MAX : (uint32_t)threads;
 	signal(SIGPIPE, SIG_IGN);
+	struct sigaction fault = { .sa_sigaction = say_fault, .sa_flags = SA_SIGINFO | SA_RESETHAND };
+	sigaction(SIGSEGV, &fault, NULL);
 	wattlock_set_c_stack(4 * 1024 * 1024);
 	/* The one cluster of the process: with mxMultipleThreads no machine makes or counts it. */
 	fxInitializeSharedCluster();

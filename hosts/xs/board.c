@@ -574,6 +574,7 @@ static void report_end(wattlock_meter *meter)
 	uint32_t operations = meter->flashOperations;
 	int reason = meter->endReason;
 	power_off(meter);
+	meter->hasEnded = true;
 	meter->endReason = WATTLOCK_RUNNING;
 	if (reason == WATTLOCK_POWER_LOST) {
 		wattlock_send(meter, WATTLOCK_POWERED_OFF, &operations, 4, NULL, 0);
@@ -633,7 +634,7 @@ static void call_handler(txMachine *the, wattlock_meter *meter, const wattlock_e
 	double deadline = fxToNumber(the, the->stack);
 	mxPop();
 	/* NaN is "no deadline" too. */
-	meter->deadlineMilliseconds = deadline == deadline ? deadline : C_INFINITY;
+	meter->deadlineAsked = deadline == deadline ? deadline : C_INFINITY;
 }
 
 typedef void (*machine_work)(txMachine *the, wattlock_meter *meter, const void *argument);
@@ -689,7 +690,7 @@ static bool deliver(wattlock_meter *meter, const wattlock_event *event)
 	if (!run_guarded(meter, deliver_event, event))
 		return false;
 	/* The firmware counts from power-on, the board does not. */
-	meter->deadlineMilliseconds += meter->powerOnMilliseconds;
+	meter->deadlineMilliseconds = meter->deadlineAsked + meter->powerOnMilliseconds;
 	return true;
 }
 
@@ -781,10 +782,9 @@ static bool deliver_samples(wattlock_meter *meter, uint32_t rowCount)
 static bool deliver_tick(wattlock_meter *meter)
 {
 	/* Adding and subtracting the time of power-on may round: the firmware must see its own deadline as passed. */
-	double firmware = meter->deadlineMilliseconds - meter->powerOnMilliseconds;
 	wattlock_event event = { .handlerID = meter->root->tickID };
-	if (firmware > meter->firmwareMilliseconds)
-		meter->firmwareMilliseconds = firmware;
+	if (meter->deadlineAsked > meter->firmwareMilliseconds)
+		meter->firmwareMilliseconds = meter->deadlineAsked;
 	return deliver(meter, &event);
 }
 
@@ -858,6 +858,7 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 	meter->handlers.flag = meter->sampleBlock.flag = meter->linkBuffer.flag = 0;
 	meter->endReason = WATTLOCK_RUNNING;
 	meter->linkState = LINK_CLOSED;
+	meter->hasEnded = false;
 	uint64_t flashBytes = (uint64_t)meter->sectorBytes * meter->sectorCount;
 	if (meter->sectorBytes == 0 || (meter->sectorBytes & (meter->sectorBytes - 1)) != 0 || flashBytes > 0x40000000
 		|| meter->flashLoaded > flashBytes)
@@ -1005,16 +1006,19 @@ static void samples_lost(wattlock_meter *meter, uint32_t rowCount)
 	deliver(meter, &event);
 }
 
-static void send_powered_off(wattlock_meter *meter)
+/* An answer for a meter that was never on. One that has ended said so already: `aborted` or `poweredOff` was the answer
+   to all that was then on its way. */
+static void answer_off(wattlock_meter *meter)
 {
 	uint32_t operations = 0;
-	wattlock_send(meter, WATTLOCK_POWERED_OFF, &operations, 4, NULL, 0);
+	if (!meter->hasEnded)
+		wattlock_send(meter, WATTLOCK_POWERED_OFF, &operations, 4, NULL, 0);
 }
 
 static void power_cut(wattlock_meter *meter, uint32_t operations, uint32_t tornBytes)
 {
 	if (!meter->machine) {
-		send_powered_off(meter);
+		answer_off(meter);
 	} else if (operations == 0) {
 		meter->endReason = WATTLOCK_POWER_LOST;
 		report_end(meter);
@@ -1102,7 +1106,7 @@ void wattlock_meter_frame(wattlock_meter *meter, uint8_t kind, const uint8_t *pa
 		if (meter->machine)
 			advance(meter, read_double(payload));
 		else
-			send_powered_off(meter);
+			answer_off(meter);
 		break;
 	case WATTLOCK_SAMPLES:
 		queue_samples(meter, payload, byteLength);

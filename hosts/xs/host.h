@@ -136,6 +136,7 @@ struct wattlock_meter {
 	void *owner; /* of the host */
 	uint32_t index;
 	txMachine *machine; /* NULL: off */
+	bool hasEnded; /* off, and that has been reported: what was asked before it was known gets no answer of its own */
 
 	int endReason;
 	char endText[512];
@@ -144,6 +145,8 @@ struct wattlock_meter {
 	double nowMilliseconds;
 	double powerOnMilliseconds;
 	double deadlineMilliseconds;
+	/* The same as the firmware said it, in milliseconds since power-on: the sum above may have been rounded. */
+	double deadlineAsked;
 	double firmwareMilliseconds;
 	double utcSecondsAtPowerOn;
 	double meteringTicks;
@@ -206,6 +209,8 @@ const char *wattlock_archive_open(wattlock_archive *archive, const uint8_t *byte
 
 void wattlock_memory_open(wattlock_memory *memory, size_t slots, size_t chunkBytes, size_t stackSlots);
 void wattlock_memory_close(wattlock_memory *memory);
+/* Set before any machine is made: collects at every chance, to find what a collection at the wrong moment breaks. */
+extern bool wattlock_collect_often;
 /* Collects everything, compacts, and gives unused pages back. */
 void wattlock_collect(txMachine *the);
 /* Deepest use of the machine's stack since it was made, in slots. */

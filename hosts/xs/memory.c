@@ -11,6 +11,8 @@
 
 #include "host.h"
 
+bool wattlock_collect_often;
+
 static _Thread_local char *threadStackLimit;
 
 void wattlock_set_c_stack(size_t byteLength)
@@ -58,8 +60,43 @@ void wattlock_memory_close(wattlock_memory *memory)
 	memory->base = NULL;
 }
 
+static bool within(const wattlock_memory *memory, const uint8_t *address)
+{
+	return address >= memory->base && address < memory->base + memory->byteLength;
+}
+
+/*
+ * A clone that writes a shared object first gets a copy of it (fxAliasInstance), and while that is made the copy holds
+ * pointers into the shared machine: collecting then would mark what is not its own. An array waits for its new chunk and
+ * its old address is no longer read: it is cleared. Private fields are still read: there is no collecting just then.
+ */
+static bool may_collect(txMachine *the)
+{
+	const txMachine *shared = the->sharedMachine;
+	const wattlock_memory *memory = shared ? shared->context : NULL;
+	for (txID i = 0; memory && i < the->aliasCount; i++) {
+		for (txSlot *slot = the->aliasArray[i]; slot; slot = slot->next) {
+			const uint8_t *from = NULL;
+			if (slot->kind == XS_ARRAY_KIND)
+				from = (const uint8_t *)slot->value.array.address;
+			else if (slot->kind == XS_PRIVATE_KIND)
+				from = (const uint8_t *)slot->value.private.first;
+			while (from && slot->kind == XS_PRIVATE_KIND && !within(memory, from))
+				from = (const uint8_t *)((const txSlot *)from)->next;
+			if (!within(memory, from))
+				continue;
+			if (slot->kind == XS_PRIVATE_KIND)
+				return false;
+			slot->value.array.address = NULL;
+		}
+	}
+	return true;
+}
+
 static void collect(txMachine *the, txFlag flags)
 {
+	if (!may_collect(the))
+		return;
 	the->collectFlag |= XS_COLLECTING_FLAG;
 	fxCollect(the, flags);
 	the->collectFlag &= ~XS_COLLECTING_FLAG;
@@ -88,7 +125,7 @@ void *fxAllocateChunks(txMachine *the, txSize size)
 	wattlock_memory *memory = the->context;
 	txBlock *block = the->firstBlock;
 	size_t wanted = (size_t)size;
-	if (memory->collecting && memory->chunksUsed + wanted > memory->chunksThreshold) {
+	if (memory->collecting && (wattlock_collect_often || memory->chunksUsed + wanted > memory->chunksThreshold)) {
 		size_t need = wanted - sizeof(txBlock);
 		collect(the, XS_COMPACT_FLAG | XS_ORGANIC_FLAG);
 		size_t free = (size_t)(block->limit - block->current);
@@ -125,7 +162,7 @@ txSlot *fxAllocateSlots(txMachine *the, txSize count)
 	size_t wanted = (size_t)count;
 	if (!the->stackBottom)
 		return (txSlot *)memory->base;
-	if (memory->collecting && memory->slotsUsed + wanted > memory->slotsThreshold) {
+	if (memory->collecting && (wattlock_collect_often || memory->slotsUsed + wanted > memory->slotsThreshold)) {
 		collect(the, XS_ORGANIC_FLAG);
 		size_t live = (size_t)the->currentHeapCount;
 		size_t free = memory->slotsUsed - 1 - live;

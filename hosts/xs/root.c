@@ -5,8 +5,8 @@
  *
  * 1. The global object's property cache would be written by clones: it is unlinked.
  * 2. Functions, prototypes, buffers and collections are frozen, as Moddable's linker does, so that a clone cannot change
- *    them and needs no alias for them. Plain objects, arrays and variables at module level stay changeable: each costs a
- *    clone 8 bytes, and a copy when it is written.
+ *    them and needs no alias for them. Plain objects and arrays of modules, and variables that the bundle assigns, stay
+ *    changeable: each costs a clone 8 bytes, and a copy when it is written.
  * 3. Strings, names, code and big integers in collected chunks become kinds that the collector of a clone leaves alone;
  *    else it would mark, and move, chunks that are not its own.
  *
@@ -86,17 +86,84 @@ static void each_slot(txMachine *the, slot_visitor visit)
 	}
 }
 
-static void freeze_slot(txMachine *the, txSlot *slot)
+/* An object that existed before any module ran: Math, JSON and their like, and every prototype. */
+static void freeze_built_in(txMachine *the, txSlot *slot)
 {
-	(void)the;
+	if (slot->kind != XS_INSTANCE_KIND || slot == mxGlobal.value.reference)
+		return;
+	bool plain = !slot->next || !(slot->next->flag & XS_INTERNAL_FLAG);
+	if (frozen_by_kind(slot) || (plain && slot->value.instance.prototype))
+		freeze_instance(slot);
+	if (slot->value.instance.prototype && slot->value.instance.prototype != mxGlobal.value.reference)
+		freeze_instance(slot->value.instance.prototype);
+}
+
+/* Of what modules made: functions, the prototypes of classes, buffers, collections. */
+static void freeze_made(txMachine *the, txSlot *slot)
+{
 	if (slot->kind != XS_INSTANCE_KIND)
 		return;
 	if (frozen_by_kind(slot))
 		freeze_instance(slot);
-	/* What another object inherits from is a prototype. The global object stays: it is the prototype of each clone's. */
+	if (mxIsFunction(slot)) {
+		for (txSlot *property = slot->next; property; property = property->next) {
+			if (property->ID == mxID(_prototype) && property->kind == XS_REFERENCE_KIND)
+				freeze_instance(property->value.reference);
+		}
+	}
+	/* The global object stays: it is the prototype of each clone's. */
 	txSlot *prototype = slot->value.instance.prototype;
 	if (prototype && prototype != mxGlobal.value.reference)
 		freeze_instance(prototype);
+}
+
+/* Names that the bundle assigns somewhere after their declaration: " a b c ". NULL: not known, all may be. */
+static const char *assignedNames;
+
+static bool is_assigned(txMachine *the, txID id)
+{
+	if (!assignedNames || id == XS_NO_ID)
+		return true;
+	const char *name = fxGetKeyName(the, id);
+	size_t length = name ? strlen(name) : 0;
+	for (const char *at = length > 0 ? strstr(assignedNames, name) : NULL; at; at = strstr(at + 1, name)) {
+		if (at[-1] == ' ' && at[length] == ' ')
+			return true;
+	}
+	return length == 0;
+}
+
+/* XS_DERIVED_FLAG means nothing on a variable; here, for a moment: some scope assigns it. */
+static void mark_assigned(txMachine *the, txSlot *slot)
+{
+	if (slot->kind == XS_CLOSURE_KIND && slot->value.closure && is_assigned(the, slot->ID))
+		slot->value.closure->flag |= XS_DERIVED_FLAG;
+}
+
+/* A variable that nothing assigns is a constant, whatever it was declared as: esbuild makes `var` of top-level `const`. */
+static void settle_variable(txMachine *the, txSlot *slot)
+{
+	(void)the;
+	if (slot->kind == XS_CLOSURE_KIND && slot->value.closure && !(slot->value.closure->flag & XS_DERIVED_FLAG)
+		&& slot->value.closure->kind >= XS_UNDEFINED_KIND)
+		slot->value.closure->flag |= XS_DONT_SET_FLAG;
+}
+
+/* A scope is never changed as an object, its variables are. (Sharing takes the flag back where a variable may change.) */
+static void settle_scope(txMachine *the, txSlot *slot)
+{
+	(void)the;
+	if (slot->kind != XS_INSTANCE_KIND || !slot->next || slot->next->ID != XS_ENVIRONMENT_BEHAVIOR
+		|| !(slot->next->flag & XS_INTERNAL_FLAG))
+		return;
+	freeze_instance(slot);
+}
+
+static void unmark_assigned(txMachine *the, txSlot *slot)
+{
+	(void)the;
+	if (slot->kind == XS_CLOSURE_KIND && slot->value.closure)
+		slot->value.closure->flag &= ~XS_DERIVED_FLAG;
 }
 
 static void settle_kind(txSlot *slot)
@@ -179,6 +246,11 @@ static void import_main(txMachine *the)
 			if (!mxIsReference(the->stack) || !mxIsFunction(the->stack->value.reference))
 				wattlock_fail(1, "firmware does not load: its module main does not call installFirmware");
 			mxPop();
+			mxPush(mxGlobal);
+			mxGetID(name_of(the, "wattlockAssigned"));
+			if (mxIsStringPrimitive(the->stack))
+				assignedNames = strdup(the->stack->value.string);
+			mxPop();
 		}
 		mxCatch(the)
 		{
@@ -230,11 +302,15 @@ void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
 	root->linkClosedID = name_of(the, "linkClosed");
 
 	/* Before the modules run, so that they meet frozen built-ins as on the device, and again for what they make. */
-	each_slot(the, freeze_slot);
+	each_slot(the, freeze_built_in);
 	import_main(the);
 
 	unlink_global_cache(the);
-	each_slot(the, freeze_slot);
+	each_slot(the, freeze_made);
+	each_slot(the, mark_assigned);
+	each_slot(the, settle_variable);
+	each_slot(the, unmark_assigned);
+	each_slot(the, settle_scope);
 	fxShareMachine(the);
 	each_slot(the, settle_slot);
 	for (txSlot *slot = the->stack; slot < the->stackTop; slot++)

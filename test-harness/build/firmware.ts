@@ -35,7 +35,41 @@ export function shimAliases(): Record<string, string> {
 	return alias;
 }
 
-/** One ES module for XS, of an entry and all it imports. */
+const ASSIGNMENT = "(?:=(?![=>])|[-+*/%&|^]=|\\*\\*=|<<=|>>>?=|&&=|\\|\\|=|\\?\\?=)";
+
+/**
+ * Names that may be assigned after their declaration, anywhere in the bundle; too many rather than too few. The host
+ * takes every other variable of the shared modules as the constant it was before esbuild made `var` of it: a meter then
+ * needs no place for a value of its own.
+ */
+export function assignedNames(text: string): Set<string> {
+	const names = new Set<string>();
+	const identifier = "[A-Za-z_$][\\w$]*";
+	const direct = new RegExp(
+		`(?<![\\w$.])(?<!\\b(?:var|let|const|class)\\s+)(${identifier})\\s*(?:${ASSIGNMENT}|\\+\\+|--)` +
+			`|(?:\\+\\+|--)\\s*(${identifier})` +
+			`|\\bfor\\s*(?:await\\s*)?\\(\\s*(${identifier})\\s+(?:of|in)\\b` +
+			`|\\b(?:var|let)\\s+(${identifier})\\s*(?=[;,])`,
+		"g",
+	);
+	for (const match of text.matchAll(direct)) names.add(match[1] ?? match[2] ?? match[3] ?? match[4] ?? "");
+	// second and later variables of one declaration look like assignments and are taken as such;
+	// of a destructuring, or an index that is assigned, every name in the brackets
+	for (const match of text.matchAll(new RegExp(`[\\]}]\\s*${ASSIGNMENT}`, "g"))) {
+		let depth = 0;
+		let start = match.index;
+		for (; start >= 0; start--) {
+			const character = text[start]!;
+			if (character === "]" || character === "}") depth++;
+			else if ((character === "[" || character === "{") && --depth === 0) break;
+		}
+		for (const [name] of text.slice(Math.max(start, 0), match.index).matchAll(new RegExp(identifier, "g")))
+			names.add(name);
+	}
+	return names;
+}
+
+/** One ES module for XS, of an entry and all it imports, with a list of its variables for the host. */
 export async function bundleFirmware(entry: string): Promise<string> {
 	try {
 		const { outputFiles } = await build({
@@ -54,7 +88,8 @@ export async function bundleFirmware(entry: string): Promise<string> {
 			logLevel: "silent",
 			absWorkingDir: ROOT,
 		});
-		return outputFiles[0]!.text;
+		const text = outputFiles[0]!.text;
+		return `${text}globalThis.wattlockAssigned = ${JSON.stringify(` ${[...assignedNames(text)].join(" ")} `)};\n`;
 	} catch (error) {
 		const errors = (error as Partial<BuildFailure>).errors;
 		if (!errors) throw error;

@@ -20,6 +20,8 @@ export interface LinuxXsOptions {
 	readonly archive?: string;
 	/** Threads of the host; default: one a core. */
 	readonly threads?: number;
+	/** Collects garbage at every chance: slow, and finds what a collection at the wrong moment would break. */
+	readonly collectOften?: boolean;
 }
 
 const FLAG_TYPESCRIPT_KERNEL = 1;
@@ -36,13 +38,14 @@ const STOP_MILLISECONDS = 5000;
 export class LinuxXsTarget implements Target {
 	readonly name = "linux-xs";
 	readonly #host: string;
-	readonly #archive: string;
-	readonly #threads: number | undefined;
+	readonly #arguments: readonly string[];
 	readonly #writer = new FrameWriter();
 	#description = "XS on Linux, not started";
 	#events: TargetEvents | undefined;
 	#child: ChildProcess | undefined;
 	#exited: Promise<void> = Promise.resolve();
+	/** Meters whose end the board has been told of: the host does not answer for them any more. */
+	readonly #ended = new Set<number>();
 	#isFlushQueued = false;
 	#isStopping = false;
 	#hasFailed = false;
@@ -50,8 +53,11 @@ export class LinuxXsTarget implements Target {
 
 	constructor(options: LinuxXsOptions = {}) {
 		this.#host = options.host ?? join(ROOT, "build", "linux", "wattlock-host");
-		this.#archive = options.archive ?? join(ROOT, "build", "linux", "meter.wlxa");
-		this.#threads = options.threads;
+		this.#arguments = [
+			...(options.threads === undefined ? [] : ["--threads", String(options.threads)]),
+			...(options.collectOften ? ["--collect-often"] : []),
+			options.archive ?? join(ROOT, "build", "linux", "meter.wlxa"),
+		];
 	}
 
 	get description(): string {
@@ -69,8 +75,8 @@ export class LinuxXsTarget implements Target {
 		this.#isStopping = false;
 		this.#hasFailed = false;
 		this.#complaint = "";
-		const threads = this.#threads === undefined ? [] : ["--threads", String(this.#threads)];
-		const child = spawn(this.#host, [...threads, this.#archive], { stdio: ["pipe", "pipe", "pipe"] });
+		this.#ended.clear();
+		const child = spawn(this.#host, this.#arguments, { stdio: ["pipe", "pipe", "pipe"] });
 		this.#child = child;
 		return new Promise((resolve, reject) => {
 			let isReady = false;
@@ -132,6 +138,7 @@ export class LinuxXsTarget implements Target {
 	powerOn(meter: number, options: PowerOn): void {
 		if (options.entropySeed.length !== 32) throw new RangeError("the entropy seed has 32 bytes");
 		const settings = Buffer.from(options.settingsText, "utf8");
+		this.#ended.delete(meter);
 		this.#begin(meter, ToTarget.powerOn, POWER_ON_HEAD_BYTES + settings.length)
 			.f64(options.nowMilliseconds)
 			.f64(options.utcSeconds)
@@ -144,6 +151,7 @@ export class LinuxXsTarget implements Target {
 	}
 
 	advance(meter: number, untilMilliseconds: number): void {
+		if (this.#answeredAsOff(meter)) return;
 		this.#begin(meter, ToTarget.advance, 8).f64(untilMilliseconds);
 	}
 
@@ -197,6 +205,7 @@ export class LinuxXsTarget implements Target {
 	}
 
 	powerCut(meter: number, flashOperations: number, tornBytes: number): void {
+		if (this.#answeredAsOff(meter)) return;
 		this.#begin(meter, ToTarget.powerCut, 8).u32(flashOperations).u32(tornBytes);
 	}
 
@@ -216,6 +225,13 @@ export class LinuxXsTarget implements Target {
 			clearTimeout(timer);
 		}
 		await this.#exited;
+	}
+
+	/** A question about a meter that is known to be off is answered here. */
+	#answeredAsOff(meter: number): boolean {
+		if (!this.#ended.has(meter)) return false;
+		queueMicrotask(() => this.#events?.poweredOff(meter, 0));
+		return true;
 	}
 
 	#begin(meter: number, kind: number, payloadLength: number): FrameWriter {
@@ -268,6 +284,7 @@ export class LinuxXsTarget implements Target {
 				events.log(meter, payload.toString("utf8"));
 				break;
 			case ToBoard.aborted:
+				this.#ended.add(meter);
 				events.aborted(meter, payload.readUInt32LE(0), payload.toString("utf8", 4));
 				break;
 			case ToBoard.statistics:
@@ -282,6 +299,7 @@ export class LinuxXsTarget implements Target {
 				});
 				break;
 			case ToBoard.poweredOff:
+				this.#ended.add(meter);
 				events.poweredOff(meter, payload.readUInt32LE(0));
 				break;
 			case ToBoard.clockSet:

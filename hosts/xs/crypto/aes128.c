@@ -29,7 +29,7 @@ static void store(uint8_t *bytes, uint32_t word)
 }
 
 /* Exchanges the bits `mask << shift` of a with the bits `mask` of b. */
-static inline void exchange(uint32_t *a, uint32_t *b, uint32_t mask, int shift)
+static inline __attribute__((always_inline)) void exchange(uint32_t *a, uint32_t *b, uint32_t mask, int shift)
 {
 	uint32_t difference = (*a >> shift ^ *b) & mask;
 	*b ^= difference;
@@ -39,21 +39,25 @@ static inline void exchange(uint32_t *a, uint32_t *b, uint32_t mask, int shift)
 /* In each byte, bit i of word j becomes bit j of word i. */
 static void transpose(uint32_t *q)
 {
-	for (int i = 0; i < 8; i += 2)
-		exchange(q + i, q + i + 1, 0x55555555, 1);
-	for (int i = 0; i < 8; i += 4) {
-		exchange(q + i, q + i + 2, 0x33333333, 2);
-		exchange(q + i + 1, q + i + 3, 0x33333333, 2);
-	}
-	for (int i = 0; i < 4; i++)
-		exchange(q + i, q + i + 4, 0x0f0f0f0f, 4);
+	exchange(q, q + 1, 0x55555555, 1);
+	exchange(q + 2, q + 3, 0x55555555, 1);
+	exchange(q + 4, q + 5, 0x55555555, 1);
+	exchange(q + 6, q + 7, 0x55555555, 1);
+	exchange(q, q + 2, 0x33333333, 2);
+	exchange(q + 1, q + 3, 0x33333333, 2);
+	exchange(q + 4, q + 6, 0x33333333, 2);
+	exchange(q + 5, q + 7, 0x33333333, 2);
+	exchange(q, q + 4, 0x0f0f0f0f, 4);
+	exchange(q + 1, q + 5, 0x0f0f0f0f, 4);
+	exchange(q + 2, q + 6, 0x0f0f0f0f, 4);
+	exchange(q + 3, q + 7, 0x0f0f0f0f, 4);
 }
 
 static void load_blocks(uint32_t *q, const uint8_t *first, const uint8_t *second)
 {
-	for (int column = 0; column < 4; column++) {
-		q[2 * column] = load(first + 4 * column);
-		q[2 * column + 1] = load(second + 4 * column);
+	for (int column = 0; column < 4; column++, first += 4, second += 4) {
+		q[2 * column] = load(first);
+		q[2 * column + 1] = load(second);
 	}
 	transpose(q);
 }
@@ -112,13 +116,13 @@ static void substitute(uint32_t *q)
 /* Planes in which 0x63 has a one. */
 #define HAS_CONSTANT(j) (0x63 >> (j) & 1)
 
-static inline uint32_t rotate(uint32_t word, int bits)
+static inline __attribute__((always_inline)) uint32_t rotate(uint32_t word, int bits)
 {
 	return word >> bits | word << (32 - bits);
 }
 
 /* Each byte, rotated right. */
-static inline uint32_t rotate_bytes(uint32_t word, int bits)
+static inline __attribute__((always_inline)) uint32_t rotate_bytes(uint32_t word, int bits)
 {
 	uint32_t low = (0xffu >> bits) * 0x01010101u;
 	return bits == 0 ? word : (word >> bits & low) | (word << (8 - bits) & ~low);
@@ -131,13 +135,22 @@ static inline uint32_t rotate_bytes(uint32_t word, int bits)
 /* MixColumns: each row becomes 2 x (row + below) + below + two below + three below. */
 static inline __attribute__((always_inline)) void mix(uint32_t *q, int k)
 {
-	uint32_t sum7 = q[7] ^ BELOW(q[7], k), previous = 0;
-	for (int j = 0; j < 8; j++) {
-		uint32_t below = BELOW(q[j], k), sum = q[j] ^ below;
-		uint32_t reduced = 0x1b >> j & 1 ? sum7 : 0;
-		q[j] = below ^ TWO_BELOW(sum, k) ^ previous ^ reduced;
-		previous = sum;
-	}
+	uint32_t sum7 = q[7] ^ BELOW(q[7], k), previous = sum7, below, sum;
+#define MIX(j, reduced) \
+	below = BELOW(q[j], k); \
+	sum = q[j] ^ below; \
+	q[j] = below ^ TWO_BELOW(sum, k) ^ previous reduced; \
+	previous = sum;
+	/* x^8 = x^4 + x^3 + x + 1 */
+	MIX(0, )
+	MIX(1, ^ sum7)
+	MIX(2, )
+	MIX(3, ^ sum7)
+	MIX(4, ^ sum7)
+	MIX(5, )
+	MIX(6, )
+	MIX(7, )
+#undef MIX
 }
 
 /* The inverse is MixColumns after adding 4 x (row + two below) to each row. */
@@ -193,23 +206,36 @@ static void unmix_waiting(uint32_t *q, int round)
 	}
 }
 
-static inline void add(uint32_t *q, const uint32_t *key)
+static inline __attribute__((always_inline)) void add(uint32_t *q, const uint32_t *key)
 {
-	for (int j = 0; j < 8; j++)
-		q[j] ^= key[j];
+	/* Written out: a loop costs as much again. */
+	q[0] ^= key[0], q[1] ^= key[1], q[2] ^= key[2], q[3] ^= key[3];
+	q[4] ^= key[4], q[5] ^= key[5], q[6] ^= key[6], q[7] ^= key[7];
 }
 
 /* Rows 1 and 3 by two columns: ShiftRows done twice, and its own inverse. */
-static inline uint32_t shift_twice(uint32_t x)
+static inline __attribute__((always_inline)) uint32_t shift_twice(uint32_t x)
 {
 	return (x & 0x00ff00ff) | (x & 0x0f000f00) << 4 | (x >> 4 & 0x0f000f00);
 }
 
 /* Inverse ShiftRows done once. */
-static inline uint32_t unshift(uint32_t x)
+static inline __attribute__((always_inline)) uint32_t unshift(uint32_t x)
 {
 	return (x & 0x000000ff) | (x & 0x00003f00) << 2 | (x >> 6 & 0x00000300) | (x & 0x000f0000) << 4
 		| (x >> 4 & 0x000f0000) | (x & 0x03000000) << 6 | (x >> 2 & 0x3f000000);
+}
+
+/* One plane of the next round key: `x` of the last one, `s` of its substituted bytes. */
+static inline __attribute__((always_inline)) uint32_t expand(uint32_t x, uint32_t s, int j, uint32_t constant)
+{
+	/* SubWord(RotWord(last column)), moved to the first; then each column adds the one before it. */
+	s = rotate(s, 8) >> 6 & 0x03030303;
+	if (HAS_CONSTANT(j))
+		s ^= 0x03030303;
+	x ^= s ^ (constant >> j & 1) * 3;
+	x ^= (x & 0x3f3f3f3f) << 2;
+	return x ^ (x & 0x0f0f0f0f) << 4;
 }
 
 void wattlock_aes_key(wattlock_aes *aes, const uint8_t *key)
@@ -218,27 +244,28 @@ void wattlock_aes_key(wattlock_aes *aes, const uint8_t *key)
 	uint32_t *planes = aes->planes;
 	uint32_t constant = 1;
 	load_blocks(q, key, key);
-	memcpy(planes, q, sizeof q);
+	for (int j = 0; j < 8; j++)
+		planes[j] = s[j] = q[j];
 	for (int round = 1; round <= ROUNDS; round++) {
 		planes += 8;
-		memcpy(s, q, sizeof s);
 		substitute(s);
+		q[0] = expand(q[0], s[0], 0, constant);
+		q[1] = expand(q[1], s[1], 1, constant);
+		q[2] = expand(q[2], s[2], 2, constant);
+		q[3] = expand(q[3], s[3], 3, constant);
+		q[4] = expand(q[4], s[4], 4, constant);
+		q[5] = expand(q[5], s[5], 5, constant);
+		q[6] = expand(q[6], s[6], 6, constant);
+		q[7] = expand(q[7], s[7], 7, constant);
 		for (int j = 0; j < 8; j++) {
-			/* SubWord(RotWord(last column)), moved to the first; then each column adds the one before it. */
-			uint32_t x = rotate(s[j], 8) >> 6 & 0x03030303;
+			uint32_t x = s[j] = q[j];
 			if (HAS_CONSTANT(j))
-				x ^= 0x03030303;
-			if (constant >> j & 1)
-				x ^= 3;
-			x ^= q[j];
-			x ^= (x & 0x3f3f3f3f) << 2;
-			x ^= (x & 0x0f0f0f0f) << 4;
-			q[j] = x;
+				x = ~x;
 			if (round & 2)
 				x = shift_twice(x);
 			if (round & 1)
 				x = unshift(x);
-			planes[j] = HAS_CONSTANT(j) ? ~x : x;
+			planes[j] = x;
 		}
 		constant = constant << 1 ^ (constant >> 7) * 0x11b;
 	}

@@ -21,8 +21,15 @@ static const uint32_t start[8] = {
 
 void wattlock_wipe(void *bytes, size_t byteLength)
 {
-	memset(bytes, 0, byteLength);
-	__asm__ volatile("" : : "r"(bytes) : "memory"); /* the bytes are "used" after the memset: it stays */
+	uint8_t *at = bytes, *end = at + byteLength;
+	/* By words: the C library of a small target clears byte by byte. */
+	while (at < end && ((uintptr_t)at & 3) != 0)
+		*at++ = 0;
+	for (; end - at >= 4; at += 4)
+		*(uint32_t *)(void *)at = 0;
+	while (at < end)
+		*at++ = 0;
+	__asm__ volatile("" : : "r"(bytes) : "memory"); /* the bytes are "used" afterwards: the stores stay */
 }
 
 int wattlock_equal(const uint8_t *a, const uint8_t *b, size_t byteLength)
@@ -53,17 +60,16 @@ static uint32_t rotate(uint32_t word, int bits)
 static void compress(uint32_t words[8], const uint8_t *block)
 {
 	uint32_t schedule[64];
-	for (int i = 0; i < 16; i++)
-		schedule[i] = load(block + 4 * i);
-	for (int i = 16; i < 64; i++) {
-		uint32_t x = schedule[i - 15], y = schedule[i - 2];
-		schedule[i] = schedule[i - 16] + (rotate(x, 7) ^ rotate(x, 18) ^ x >> 3) + schedule[i - 7]
-			+ (rotate(y, 17) ^ rotate(y, 19) ^ y >> 10);
-	}
 	uint32_t a = words[0], b = words[1], c = words[2], d = words[3];
 	uint32_t e = words[4], f = words[5], g = words[6], h = words[7];
 	const uint32_t *k = constants;
-	for (const uint32_t *w = schedule; w < schedule + 64; w += 8, k += 8) {
+	uint32_t *w = schedule;
+	for (int i = 0; i < 16; i++)
+		w[i] = load(block + 4 * i);
+	for (; w < schedule + 48; w++)
+		w[16] = w[0] + (rotate(w[1], 7) ^ rotate(w[1], 18) ^ w[1] >> 3) + w[9]
+			+ (rotate(w[14], 17) ^ rotate(w[14], 19) ^ w[14] >> 10);
+	for (w = schedule; w < schedule + 64; w += 8, k += 8) {
 		ROUND(a, b, c, d, e, f, g, h, 0);
 		ROUND(h, a, b, c, d, e, f, g, 1);
 		ROUND(g, h, a, b, c, d, e, f, 2);
@@ -78,6 +84,12 @@ static void compress(uint32_t words[8], const uint8_t *block)
 	wattlock_wipe(schedule, sizeof schedule);
 }
 
+static void copy(uint32_t into[8], const uint32_t from[8])
+{
+	for (int i = 0; i < 8; i++)
+		into[i] = from[i];
+}
+
 static void store(const uint32_t words[8], uint8_t *into, size_t intoBytes)
 {
 	for (size_t i = 0; i < intoBytes; i++)
@@ -86,7 +98,7 @@ static void store(const uint32_t words[8], uint8_t *into, size_t intoBytes)
 
 void wattlock_sha256_reset(wattlock_sha256 *hash)
 {
-	memcpy(hash->words, start, sizeof start);
+	copy(hash->words, start);
 	hash->lengthLow = hash->lengthHigh = 0;
 }
 
@@ -146,18 +158,18 @@ void wattlock_hmac_key(wattlock_hmac *hmac, const uint8_t *key, size_t keyBytes)
 	}
 	for (size_t i = 0; i < sizeof block; i++)
 		block[i] ^= 0x36;
-	memcpy(hmac->inner, start, sizeof start);
+	copy(hmac->inner, start);
 	compress(hmac->inner, block);
 	for (size_t i = 0; i < sizeof block; i++)
 		block[i] ^= 0x36 ^ 0x5c;
-	memcpy(hmac->outer, start, sizeof start);
+	copy(hmac->outer, start);
 	compress(hmac->outer, block);
 	wattlock_wipe(block, sizeof block);
 }
 
 static void resume(wattlock_sha256 *hash, const uint32_t words[8])
 {
-	memcpy(hash->words, words, sizeof hash->words);
+	copy(hash->words, words);
 	hash->lengthLow = WATTLOCK_SHA256_BLOCK_BYTES;
 	hash->lengthHigh = 0;
 }
@@ -210,17 +222,19 @@ void wattlock_hkdf(const uint8_t *salt, size_t saltBytes, const uint8_t *secret,
 void wattlock_kdf(const uint8_t *key, size_t keyBytes, uint8_t label, const uint8_t *context, size_t contextBytes,
 	uint8_t *into, size_t intoBytes)
 {
-	uint8_t block[WATTLOCK_SHA256_BLOCK_BYTES] = { 0 };
+	uint8_t block[WATTLOCK_SHA256_BLOCK_BYTES] __attribute__((aligned(4)));
 	uint32_t words[8];
 	uint32_t bits = (uint32_t)(33 + contextBytes) * 8;
-	memcpy(block, key, keyBytes);
+	wattlock_wipe(block, sizeof block);
+	for (size_t i = 0; i < keyBytes; i++)
+		block[i] = key[i];
 	block[32] = label;
-	if (contextBytes > 0)
-		memcpy(block + 33, context, contextBytes);
+	for (size_t i = 0; i < contextBytes; i++)
+		block[33 + i] = context[i];
 	block[33 + contextBytes] = 0x80;
 	block[62] = (uint8_t)(bits >> 8);
 	block[63] = (uint8_t)bits;
-	memcpy(words, start, sizeof start);
+	copy(words, start);
 	compress(words, block);
 	store(words, into, intoBytes);
 	wattlock_wipe(block, sizeof block);

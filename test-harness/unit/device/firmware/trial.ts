@@ -59,6 +59,7 @@ class Trial implements MeterEvents, LinkEvents {
 	#rows = 0;
 	#sum = 0;
 	#held: unknown;
+	#isStuck = false;
 
 	constructor(platform: Platform, settings: TrialSettings) {
 		this.#platform = platform;
@@ -86,6 +87,7 @@ class Trial implements MeterEvents, LinkEvents {
 	}
 
 	tick(): void {
+		if (this.#isStuck) return;
 		this.#ticks++;
 		this.#platform.log.line(`tick ${this.#ticks} at ${this.#platform.clock.monotonicMilliseconds()}`);
 		const every = this.#settings.tickEvery;
@@ -151,6 +153,17 @@ class Trial implements MeterEvents, LinkEvents {
 			case "deadline":
 				this.#deadline = number;
 				return "ok";
+			case "kernel": {
+				const kernel = this.#platform.createSampleKernel({
+					phaseCount: 1,
+					neutralCurrent: false,
+					sampleBytes: 2,
+					samplesPerSecond: 4000,
+				});
+				const taken = kernel.process(new Uint8Array(number * 4), 0, number, new Uint8Array(1536));
+				this.#held = kernel;
+				return `${kernel.constructor.name} ${taken} ${kernel.windowClosed()}`;
+			}
 			case "rows":
 				return `${this.#rows} ${this.#sum}`;
 			case "close":
@@ -200,7 +213,7 @@ class Trial implements MeterEvents, LinkEvents {
 				for (;;) this.#ticks++;
 			case "sameDeadline":
 				this.#deadline = 0;
-				this.tick = () => {};
+				this.#isStuck = true;
 				return "ok";
 			case "writeTable":
 				SHARED_TABLE[0] = 9;
