@@ -352,21 +352,29 @@ export class RecordLog {
 		return Status.ok;
 	}
 
-	/** Erases every sector, oldest first. The log is then empty and goes on counting. For a factory reset. */
+	/**
+	 * Erases every record. The log is then empty and goes on counting. For a factory reset: not atomic, call it again
+	 * after a cut.
+	 */
 	eraseAll(): Status {
-		const head = this.#head;
+		const oldHead = this.#head;
 		const nextSequence = this.#nextSequence;
 		this.#forget();
 		this.#opened = true;
-		for (let step = 1; step <= this.#sectorCount; step++) {
-			const ring = (head + step) % this.#sectorCount;
+		this.#head = oldHead;
+		this.#oldestSequence = nextSequence;
+		this.#nextSequence = nextSequence;
+		for (let ring = 0; ring < this.#sectorCount; ring++) {
+			if (ring === oldHead) continue;
 			this.#inspectHeader(ring);
 			const status = this.#eraseSector(ring, this.#sectorEraseCount);
 			if (status !== Status.ok) return status;
 		}
-		this.#oldestSequence = nextSequence;
-		this.#nextSequence = nextSequence;
-		return this.#takeSector();
+		// The old head goes last: until the new one is there it keeps the count.
+		const status = this.#takeSector();
+		if (status !== Status.ok || oldHead < 0 || oldHead === this.#head) return status;
+		this.#inspectHeader(oldHead);
+		return this.#eraseSector(oldHead, this.#sectorEraseCount);
 	}
 
 	#forget(): void {

@@ -1,0 +1,204 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { Status } from "../../../src/bytes/status.js";
+import { RecordLog, recordsHeldMin } from "../../../src/storage/record-log.js";
+import { FlashSimulator } from "../../board/flash-simulator.js";
+import { distinct, hex, LogModel, survives } from "../../power-cut/log-model.js";
+import { seed } from "../../seed.js";
+
+const numRuns = 300;
+
+const KIND = 0x5072_6f70;
+
+type Step =
+	| { readonly do: "append"; readonly byteLength: number }
+	| { readonly do: "prepare" | "startSector" | "eraseOlder" | "reopen" | "eraseAll" };
+
+interface Cut {
+	/** Flash operations after the previous cut. */
+	readonly operations: number;
+	readonly tornBytes: number;
+}
+
+const anyAppend = fc.record({ do: fc.constant("append" as const), byteLength: fc.nat(60) });
+const anyOther = fc.record({ do: fc.constantFrom("prepare" as const, "reopen" as const) });
+const anyErasing = fc.record({
+	do: fc.constantFrom("startSector" as const, "eraseOlder" as const, "eraseAll" as const),
+});
+const anyCut = fc.record({ operations: fc.integer({ min: 1, max: 40 }), tornBytes: fc.nat(520) });
+const anyGeometry = fc.record({
+	sectorBytes: fc.constantFrom(256, 512),
+	sectorCount: fc.integer({ min: 2, max: 6 }),
+	recordBytes: fc.integer({ min: 4, max: 60 }),
+	tear: fc.constantFrom("prefix" as const, "scattered" as const),
+});
+
+interface World {
+	readonly geometry: { sectorBytes: number; sectorCount: number; recordBytes: number; tear: "prefix" | "scattered" };
+	readonly steps: readonly Step[];
+	readonly cuts: readonly Cut[];
+	readonly tearSeed: number;
+}
+
+/** Runs the steps; power fails where `cuts` say, also while the log is being opened after an earlier cut. */
+function run(world: World, heldMin: number): void {
+	const { geometry, steps, cuts } = world;
+	const flash = new FlashSimulator({ ...geometry, seed: world.tearSeed, writeBytes: 16, writeOnce: true });
+	const model = new LogModel(geometry.recordBytes);
+	let cutIndex = 0;
+	let log: RecordLog;
+	const armNextCut = () => {
+		flash.restart();
+		const cut = cuts[cutIndex++];
+		if (cut !== undefined) flash.powerCut(cut.operations, cut.tornBytes);
+	};
+	const open = () => {
+		for (;;) {
+			log = new RecordLog(flash, 0, geometry.sectorCount, KIND, geometry.recordBytes);
+			if (survives(() => assert.equal(log.open(), Status.ok))) return;
+			armNextCut();
+		}
+	};
+	armNextCut();
+	open();
+	for (let number = 0; number < steps.length; number++) {
+		const step = steps[number]!;
+		const through = survives(() => {
+			if (step.do === "append") {
+				const byteLength = Math.min(step.byteLength, geometry.recordBytes);
+				assert.equal(model.append(log, distinct(number, new Uint8Array(byteLength))), Status.ok);
+			} else if (step.do === "reopen") {
+				open();
+			} else if (step.do === "eraseOlder") {
+				const { newestSequence, oldestSequence } = log;
+				assert.equal(log.eraseBefore(newestSequence), Status.ok);
+				assert.ok(log.oldestSequence <= Math.max(oldestSequence, newestSequence));
+			} else if (step.do === "eraseAll") {
+				model.known.clear();
+				assert.equal(log.eraseAll(), Status.ok);
+				assert.equal(log.newestSequence, 0);
+			} else {
+				assert.equal(log[step.do](), Status.ok);
+			}
+		});
+		if (!through) {
+			armNextCut();
+			open();
+		}
+		if (!through || number % 8 === 0) model.check(log!, heldMin);
+	}
+	flash.restart();
+	open();
+	model.check(log!, heldMin);
+	const least = Math.min(...flash.wear);
+	const most = Math.max(...flash.wear);
+	// Each cut may cost one erase more in one place; journal steps turn the ring all the same.
+	assert.ok(most - least <= 2 + cutIndex * 2, `wear ${[...flash.wear]}`);
+}
+
+test("appends, restarts and cuts: all acknowledged are there, the ring holds what it must, no sequence twice", () => {
+	fc.assert(
+		fc.property(
+			fc.record({
+				geometry: anyGeometry,
+				steps: fc.array(fc.oneof({ arbitrary: anyAppend, weight: 9 }, anyOther), { maxLength: 200, size: "max" }),
+				cuts: fc.array(anyCut, { maxLength: 12 }),
+				tearSeed: fc.nat(),
+			}),
+			(world) => {
+				const { sectorCount, sectorBytes, recordBytes } = world.geometry;
+				run(world, recordsHeldMin(sectorCount, sectorBytes, recordBytes));
+			},
+		),
+		{ seed, numRuns },
+	);
+});
+
+test("with journal steps and erasing too", () => {
+	fc.assert(
+		fc.property(
+			fc.record({
+				geometry: anyGeometry,
+				steps: fc.array(fc.oneof({ arbitrary: anyAppend, weight: 5 }, anyOther, anyErasing), {
+					maxLength: 120,
+					size: "max",
+				}),
+				cuts: fc.array(anyCut, { maxLength: 12 }),
+				tearSeed: fc.nat(),
+			}),
+			(world) => run(world, 0),
+		),
+		{ seed, numRuns },
+	);
+});
+
+test("any garbage on flash: nothing throws, what is damaged is counted, and the log goes on", () => {
+	fc.assert(
+		fc.property(
+			anyGeometry,
+			fc.nat(150),
+			fc.integer({ min: 0, max: 400 }),
+			fc.nat(),
+			fc.array(fc.record({ at: fc.nat(3071), bytes: fc.uint8Array({ maxLength: 600 }) }), { maxLength: 4 }),
+			(geometry, count, flips, tearSeed, smears) => {
+				const flash = new FlashSimulator({ ...geometry, seed: tearSeed });
+				const model = new LogModel(geometry.recordBytes);
+				const first = new RecordLog(flash, 0, geometry.sectorCount, KIND, geometry.recordBytes);
+				first.open();
+				for (let i = 0; i < count; i++)
+					model.append(first, distinct(i, new Uint8Array(Math.min(geometry.recordBytes, i % 61))));
+				const oldest = first.oldestSequence;
+				const image = flash.image;
+				for (const { at, bytes } of smears) {
+					const start = at % image.length;
+					image.set(bytes.subarray(0, image.length - start), start);
+				}
+				flash.image = image;
+				flash.flipBits(flips);
+
+				const log = new RecordLog(flash, 0, geometry.sectorCount, KIND, geometry.recordBytes);
+				assert.equal(log.open(), Status.ok);
+				const into = new Uint8Array(geometry.recordBytes);
+				let lost = 0;
+				for (let sequence = oldest; sequence <= count; sequence++) {
+					const status = log.read(sequence, into);
+					if (status !== Status.ok) lost++;
+					else assert.equal(hex(into.subarray(0, log.readByteLength)), model.known.get(sequence));
+				}
+				const { tornRecordsSeen, badRecordsSeen, badSectorsSeen } = log.counters;
+				const wiped = log.nextSequence <= count || log.oldestSequence > oldest;
+				if (lost > 0 && !wiped) assert.ok(tornRecordsSeen + badRecordsSeen + badSectorsSeen > 0);
+				for (let i = 0; i < 60; i++) {
+					const payload = distinct(1000 + i, new Uint8Array(geometry.recordBytes));
+					assert.equal(log.append(payload, payload.length), Status.ok);
+					assert.equal(log.readNewest(into), Status.ok);
+					assert.equal(log.readSequence, log.nextSequence - 1);
+				}
+				const again = new RecordLog(flash, 0, geometry.sectorCount, KIND, geometry.recordBytes);
+				assert.equal(again.open(), Status.ok);
+				assert.equal(again.newestSequence, log.newestSequence);
+			},
+		),
+		{ seed, numRuns: numRuns * 3 },
+	);
+});
+
+test("flash full of anything is opened and used", () => {
+	fc.assert(
+		fc.property(anyGeometry, fc.nat(), fc.constantFrom(0x00, 0xff, 0x55, -1), (geometry, flipSeed, fill) => {
+			const flash = new FlashSimulator({ ...geometry, seed: flipSeed });
+			const image = flash.image;
+			if (fill >= 0) image.fill(fill);
+			else distinct(flipSeed, image);
+			flash.image = image;
+			const log = new RecordLog(flash, 0, geometry.sectorCount, KIND, geometry.recordBytes);
+			assert.equal(log.open(), Status.ok);
+			assert.equal(log.counters.badSectorsSeen, fill === 0xff ? 0 : geometry.sectorCount);
+			const into = new Uint8Array(geometry.recordBytes);
+			assert.equal(log.readNewest(into), Status.notFound);
+			for (let i = 0; i < 50; i++) assert.equal(log.append(into, into.length), Status.ok);
+		}),
+		{ seed, numRuns },
+	);
+});
