@@ -43,6 +43,8 @@ const byteLength = (value) => {
 		const code = value.charCodeAt(i);
 		if (code < 0x80) count += 1;
 		else if (code < 0x800) count += 2;
+		else if (code > 0xffff)
+			count += 4; // XS counts a string's code points
 		else if (code >= 0xd800 && code <= 0xdbff && (value.charCodeAt(i + 1) & 0xfc00) === 0xdc00) {
 			count += 4;
 			i++;
