@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { build } from "esbuild";
 import { ROOT } from "../root.js";
@@ -29,6 +30,7 @@ export interface ModdableSdk {
 
 /** The SDK that `$MODDABLE` names, or one line that says what is missing. */
 export function findModdable(): ModdableSdk {
+	if (/\s/.test(ROOT)) throw new UserError(`the SDK's makefiles cannot build in ${ROOT}: its path has a space`);
 	const folder = process.env["MODDABLE"];
 	if (!folder) throw new UserError("MODDABLE is not set: build the Moddable SDK and set MODDABLE to its folder");
 	if (!existsSync(join(folder, "xs", "includes", "xs.h")))
@@ -139,20 +141,26 @@ export interface ModdableImage {
 }
 
 /**
- * Runs mcconfig on a manifest whose inputs are generated. Instrumented release: never the debug target, which ends
- * other people's simulators by name.
+ * Runs mcconfig and make on a manifest whose inputs are generated. Instrumented release: never the debug target, which
+ * ends other people's simulators by name.
  */
 export async function buildModdable({ sdk, manifest, target, onProgress }: ModdableBuild): Promise<ModdableImage> {
 	mkdirSync(OUT, { recursive: true });
 	const path = join(ROOT, manifest);
 	const name = basename(dirname(path));
 	onProgress?.(`Moddable: ${name} for ${target}`);
-	const { code, output } = await run(
-		join(sdk.tools, "mcconfig"),
-		["-i", "-m", "-p", target, "-t", "build", "-o", OUT, path],
-		{ ...process.env, MODDABLE: sdk.folder, PATH: `${sdk.tools}${delimiter}${process.env["PATH"] ?? ""}` },
-		onProgress,
-	);
+	const environment = {
+		...process.env,
+		MODDABLE: sdk.folder,
+		PATH: `${sdk.tools}${delimiter}${process.env["PATH"] ?? ""}`,
+	};
+	const generated = await run(join(sdk.tools, "mcconfig"), ["-i", "-p", target, "-o", OUT, path], environment);
+	// mcconfig -m would start as many compilers as there are files: only a variable given to make holds its makefile back.
+	const makefile = join(OUT, "tmp", "lin", "instrument", name, "makefile");
+	const jobs = `MAKEFLAGS=--jobs=${availableParallelism()} --silent`;
+	const { code, output: made } =
+		generated.code === 0 ? await run("make", ["-f", makefile, jobs, "build"], environment, onProgress) : generated;
+	const output = generated.code === 0 ? generated.output + made : made;
 	writeFileSync(join(BUILD, `${name}.log`), output);
 	// The linker speaks only when it runs: what it said last still holds.
 	const linkerLog = join(BUILD, `${name}-linker.log`);
