@@ -66,6 +66,8 @@ export const CLOCK_LIMIT_SECONDS = 3;
 /** An interval in which the meter was on for less than this may have a row or none. */
 const INTERVAL_SECONDS_MIN = 5;
 const POWER_DOWN = 0x80;
+/** Right answers when peers die in the middle of a conversation: no connection, an answer that came too late. */
+const REFUSALS_OF_CHAOS = new Set(["linkDown", "outOfOrder", "busy", "timedOut", "notFound"]);
 
 export interface CompareOptions {
 	readonly stepMilliseconds: number;
@@ -107,8 +109,8 @@ export function compareEnergy(
 }
 
 /**
- * Which interval starts must have exactly one row, by the times the meter was on, and what is wrong with the rows.
- * An interval that ends after `endUtcSeconds` is not over.
+ * Which interval starts must have exactly one row, by the times the meter was on (less the commit period before a power
+ * cut, whose loss is declared), and what is wrong with the rows. An interval that ends after `endUtcSeconds` is not over.
  */
 export function judgeIntervals(
 	board: VirtualBoard,
@@ -120,7 +122,10 @@ export function judgeIntervals(
 	const onSeconds = new Map<number, number>();
 	for (const { from, to } of board.onPeriods) {
 		const begin = startUtcSeconds + from / 1000;
-		const end = Math.min(Number.isNaN(to) ? endUtcSeconds : startUtcSeconds + to / 1000, endUtcSeconds);
+		const isCut = !Number.isNaN(to);
+		// what was measured since the last commit is declared lost with a cut
+		const kept = isCut ? startUtcSeconds + to / 1000 - board.settings.registerCommitSeconds : endUtcSeconds;
+		const end = Math.min(kept, endUtcSeconds);
 		for (let at = Math.floor(begin / length) * length; at < end; at += length) {
 			const on = Math.min(end, at + length) - Math.max(begin, at);
 			onSeconds.set(at, (onSeconds.get(at) ?? 0) + on);
@@ -195,17 +200,21 @@ function lengthOf(ranges: readonly { first: number; next: number }[] | undefined
 	return ranges === undefined ? null : ranges.reduce((sum, { first, next }) => sum + next - first, 0);
 }
 
-function refusalsOf(result: MeterResult): number | null {
+function refusalsOf(result: MeterResult, withChaos: boolean): number | null {
 	if (result.collection === null || result.diagnostics === null) return null;
+	const counted = (name: string): boolean => !(withChaos && REFUSALS_OF_CHAOS.has(name));
 	let sum = 0;
-	for (const count of Object.values(result.collection.refusals)) sum += count;
-	for (const [name, count] of Object.entries(result.diagnostics)) if (name.startsWith("refusals ")) sum += count;
+	for (const [name, count] of Object.entries(result.collection.refusals)) if (counted(name)) sum += count;
+	for (const [name, count] of Object.entries(result.diagnostics))
+		if (name.startsWith("refusals ") && counted(name.slice("refusals ".length))) sum += count;
 	return sum;
 }
 
 export interface CheckOptions {
 	/** False in real time: registers go on counting after the last row, so only its own registers are compared. */
 	readonly registersStandStill: boolean;
+	/** Something was made to fail. */
+	readonly withChaos: boolean;
 }
 
 /** All rows of the verdict. */
@@ -268,11 +277,11 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 			"rows",
 		),
 		row(
-			"rows that a meter lost",
-			"exactly",
-			0,
+			"sequence numbers spent on rows that a power cut tore (stored again under the next)",
+			"at most",
+			results.reduce((sum, { powerCuts }) => sum + powerCuts, 0),
 			collected((c) => lengthOf(c.gone)),
-			"rows",
+			"numbers",
 		),
 		row(
 			"rows that contradict stored ones",
@@ -357,7 +366,13 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 			total(results, (r) => r.diagnostics?.["samplesLost"] ?? null),
 			"rows",
 		),
-		row("messages refused by meters and concentrator", "exactly", 0, total(results, refusalsOf), "messages"),
+		row(
+			"messages refused by meters and concentrator",
+			"exactly",
+			0,
+			total(results, (result) => refusalsOf(result, options.withChaos)),
+			"messages",
+		),
 		row("messages the harness could not read", "exactly", 0, monitor.refusals, "messages"),
 		row(
 			"waveform codes out of range",

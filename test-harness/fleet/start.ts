@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DEFAULT_SETTINGS } from "../../src/meter/settings.js";
 import type { Broker } from "../broker/broker.js";
 import { openBroker } from "../broker/open-broker.js";
-import type { DiagnosticsView, ProfileView } from "../concentrator/api.js";
+import type { DiagnosticsView, ProfileRowView, ProfileView } from "../concentrator/api.js";
 import type { MeterCollection } from "../concentrator/concentrator.js";
 import { InProcessTarget } from "../device/in-process.js";
 import type { Target } from "../device/target.js";
@@ -539,9 +539,8 @@ async function collectResult(
 		};
 		const [plus, minus] = collection?.lastRegisters ?? [];
 		const held = run.isRealTime ? collection?.lastRowRegisters : collection?.lastRegisters;
-		const first = collection?.firstRowRegisters;
-		const difference = (register: number): number | null =>
-			collection && held && first ? held[register]! - first[register]! - collection.increments[register]! : null;
+		const difference = (register: 0 | 1): number | null =>
+			held && rows.length > 0 ? held[register]! - sumOfIncrements(rows, register, run.isFresh) : null;
 		meters.push({
 			identifier,
 			phases: board.settings.layout.phaseCount,
@@ -566,7 +565,10 @@ async function collectResult(
 			diagnostics: diagnostics.get(identifier) ?? null,
 		});
 	}
-	const checks = judge(world, monitor, meters, { registersStandStill: !run.isRealTime });
+	const checks = judge(world, monitor, meters, {
+		registersStandStill: !run.isRealTime,
+		withChaos: run.kinds.length > 0,
+	});
 	return {
 		seed: run.seed,
 		command: process.argv.slice(2).join(" "),
@@ -592,6 +594,22 @@ async function collectResult(
 		meters,
 		checks,
 	};
+}
+
+/**
+ * Energy of all intervals, mWh: what each row's register is above that of the row before. The first row of a new meter
+ * counts from zero; of an older one its register is where the sum begins.
+ */
+function sumOfIncrements(rows: readonly ProfileRowView[], register: 0 | 1, fresh: boolean): number {
+	const field = register === 0 ? "activeEnergyImport" : "activeEnergyExport";
+	const inOrder = [...rows].sort((a, b) => a.sequence - b.sequence);
+	let sum = fresh ? 0 : inOrder[0]![field];
+	let before = sum;
+	for (const row of inOrder) {
+		sum += row[field] - before;
+		before = row[field];
+	}
+	return sum;
 }
 
 /** The commit of this tree, marked when there are changes; empty where git or its folder is not. */
