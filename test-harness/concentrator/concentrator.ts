@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { Status, StatusCounters } from "../../src/bytes/status.js";
 import { type Control, createControl, decodeControl, encodeControl } from "../../src/messages/control.js";
 import { type Envelope, PlainEnvelope } from "../../src/messages/envelope.js";
@@ -99,6 +100,9 @@ export const LIMITS = Object.freeze({
 	clockOffsetMaxSeconds: 3,
 	housekeepingSeconds: 30,
 });
+
+/** A question for rows that perhaps do not exist is not repeated for ever. */
+const PEEK_ATTEMPTS_MAX = 5;
 
 type LogName = "profile" | "events";
 
@@ -258,7 +262,8 @@ class MeterState {
 		this.id = id;
 		this.envelope = envelope;
 		this.enrolledUtcSeconds = enrolledUtcSeconds;
-		this.#requestId = Number.parseInt(id.slice(-4), 16);
+		// anywhere: answers to the process before this one may still be on their way
+		this.#requestId = randomInt(0x1_0000);
 		const fetch = (): Fetch => ({
 			active: undefined,
 			attempt: 0,
@@ -1090,6 +1095,7 @@ export class Concentrator {
 			if (request.log) {
 				if (request.progress > 0) this.#resetBackOff(meter.fetch[request.log]);
 				else this.#backOff(meter, request.log);
+				if (request.purpose === "peek" && request.attempt < PEEK_ATTEMPTS_MAX) meter.fetch[request.log].peek = true;
 				this.#enqueue(meter, request.log);
 			}
 		});
@@ -1130,6 +1136,7 @@ export class Concentrator {
 			request.cancelTimer();
 			meter.outstanding.delete(request.requestId);
 			this.#outstanding--;
+			if (request.purpose === "peek") meter.fetch[request.log!].peek = true;
 		}
 		for (const fetch of Object.values(meter.fetch)) {
 			fetch.active = undefined;

@@ -173,6 +173,9 @@ export class ConcentratorProcess {
 			holder.process = self;
 			self.httpPort = server?.port ?? -1;
 			link.start();
+			// subscribed, or known to be without a broker, before anybody is told that we are ready: a hello sent before the
+			// subscription reaches nobody
+			await link.barrier(ADVANCE_MILLISECONDS_MAX);
 			return self;
 		} catch (error) {
 			await server?.close();
