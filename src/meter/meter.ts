@@ -27,9 +27,13 @@ import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
 import { REGISTER_BYTES_MAX, RegisterStore } from "../storage/register-store.js";
 import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
 import { parseSettings, type Settings } from "./settings.js";
-import { Uplink, type UplinkSource } from "./uplink.js";
+import { LATER, Uplink, type UplinkSource } from "./uplink.js";
 import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION } from "./version.js";
 import { ClockChange, WallClock } from "./wall-clock.js";
+
+/** Samples are copied into the capture ring only when somebody asked: the copy costs more than measuring them. */
+const CaptureState = Object.freeze({ idle: 0, recording: 1, ready: 2 } as const);
+type CaptureState = (typeof CaptureState)[keyof typeof CaptureState];
 
 /** Without a closed second for this long the front end is taken as silent: time goes on, and the interval says so. */
 const SILENCE_MILLISECONDS = 3_000;
@@ -69,6 +73,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	readonly #tamper: TamperMonitor;
 	readonly #capture: CaptureRing;
 	readonly #captureHeader = createCaptureHeader();
+	#captureState: CaptureState = CaptureState.idle;
+	readonly #captureRows: number;
 	readonly #state = new Uint8Array(REGISTER_BYTES_MAX);
 	readonly #stateView = new DataView(this.#state.buffer);
 	readonly #counters: MeterCounters = { bootCount: 0, parameterCounter: 0 };
@@ -98,6 +104,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#tamper = new TamperMonitor({ exportAllowed });
 		this.#tamper.listener = this;
 		this.#capture = new CaptureRing(settings.layout);
+		this.#captureRows = Math.ceil((2 * settings.layout.samplesPerSecond) / (settings.nominalFrequencyHertz - 5));
 		this.#registerStore = new RegisterStore(platform.flash, settings.registerCommitSeconds * 1000);
 		this.#profileStore = new ProfileStore(platform.flash);
 		this.#eventStore = new EventStore(platform.flash);
@@ -195,7 +202,10 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	// ---- samples
 
 	samples(block: Uint8Array, rowCount: number): void {
-		this.#capture.record(block, rowCount);
+		if (this.#captureState === CaptureState.recording) {
+			this.#capture.record(block, rowCount);
+			if (this.#capture.rows >= this.#captureRows) this.#captureState = CaptureState.ready;
+		}
 		this.metrology.feed(block, rowCount);
 	}
 
@@ -440,6 +450,12 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	}
 
 	encodeCapture(requestId: number, into: DataView): number {
+		if (this.#captureState !== CaptureState.ready) {
+			if (this.#captureState === CaptureState.idle) this.#capture.release();
+			this.#captureState = CaptureState.recording;
+			return LATER;
+		}
+		this.#captureState = CaptureState.idle;
 		const header = this.#captureHeader;
 		const { channelCount, codeFactor } = this.#capture;
 		const at = captureCodesOffset(channelCount);

@@ -27,13 +27,17 @@ import { createProfileRow, type ProfileStore } from "../storage/profile-store.js
 import { discoveryPayload, discoveryTopic, sensorCount, statePayload } from "./home-assistant.js";
 import type { Settings } from "./settings.js";
 
+/** An answer that is not ready: the uplink asks again with the next second. */
+export const LATER = -1;
+
 /** What the uplink asks of the meter. */
 export interface UplinkSource {
 	fillHello(into: Hello): void;
 	/** @returns false while there is nothing good to publish (no window yet, registers not loaded) */
 	fillReading(into: Reading): boolean;
-	/** Writes a whole message. @returns bytes, 0 when it cannot be given now */
+	/** Writes a whole message. @returns bytes */
 	encodeSnapshot(requestId: number, into: DataView): number;
+	/** @returns bytes, or `LATER` while samples are gathered */
 	encodeCapture(requestId: number, into: DataView): number;
 	encodeDiagnostics(requestId: number, into: DataView): number;
 	/** The concentrator's time, with half of the measured round trip. */
@@ -298,7 +302,7 @@ export class Uplink implements MqttListener {
 			this.#timeDue = now + TIME_RETRY_MILLISECONDS;
 			return this.#send(encodeControl(control, this.#view));
 		}
-		if (this.#requestCount > 0) return this.#answer();
+		if (this.#requestCount > 0 && this.#answer()) return true;
 		if (this.#eventNext < this.#events.nextSequence) {
 			const count = this.#encodeEvents(0, this.#eventNext, this.#events.nextSequence - this.#eventNext);
 			this.#eventNext = this.#afterSequence;
@@ -363,6 +367,7 @@ export class Uplink implements MqttListener {
 					break;
 				case Kind.captureRequest:
 					byteLength = this.#source.encodeCapture(request.requestId, this.#view);
+					if (byteLength === LATER) return this.#rotate(request);
 					request.left = 0;
 					break;
 				case Kind.snapshotRequest:
@@ -388,6 +393,14 @@ export class Uplink implements MqttListener {
 		this.#requests.push(request);
 		this.#requestCount--;
 		return this.#send(encodeControl(acknowledge, this.#view));
+	}
+
+	/** Puts a request that must wait behind the others. @returns whether another one can be answered now */
+	#rotate(request: Request): boolean {
+		if (this.#requestCount === 1) return false;
+		for (let i = 1; i < this.#requestCount; i++) this.#requests[i - 1] = this.#requests[i]!;
+		this.#requests[this.#requestCount - 1] = request;
+		return this.#requests[0]!.kind !== Kind.captureRequest;
 	}
 
 	/** The sequence after the last one that the two encoders below have looked at. */

@@ -68,8 +68,8 @@ export class CaptureRing {
 		const from = (rows - taken) * this.#rowBytes;
 		bytes.copyWithin(0, length);
 		const to = bytes.length - length;
-		if (from === 0 && block.length === length) bytes.set(block, to);
-		else for (let i = 0; i < length; i++) bytes[to + i] = block[from + i]!;
+		// one view costs less than 10 bytes moved one by one
+		bytes.set(from === 0 && block.length === length ? block : block.subarray(from, from + length), to);
 		this.#rows = Math.min(this.#capacityRows, this.#rows + rows);
 		if (this.triggerCode === 0) return;
 		this.rowsAfterTrigger += rows;

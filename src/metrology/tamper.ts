@@ -75,27 +75,29 @@ export const Detection = Object.freeze({
 export type Detection = (typeof Detection)[keyof typeof Detection];
 
 /** Event code of the begin (the end is one more), delay and clear delay in ms. */
-const DETECTIONS: readonly (readonly [number, number, number])[] = Object.freeze([
-	[EventCode.magneticFieldStart, 2000, 10_000],
-	[EventCode.reverseCurrentStart, 60_000, 60_000],
-	[EventCode.phaseAssociationStart, 10_000, 10_000],
-	[EventCode.neutralMissingStart, 10_000, 10_000],
-	[EventCode.currentDifferenceStart, 30_000, 30_000],
-	[EventCode.coverOpened, 100, 1000],
-	[EventCode.terminalCoverOpened, 100, 1000],
-	[EventCode.phaseLossStart, 5000, 5000],
-	[EventCode.phaseSequenceStart, 5000, 5000],
-	[EventCode.harmonicsStart, 60_000, 60_000],
-	[EventCode.dcInjectionStart, 60_000, 60_000],
-	[EventCode.halfWaveLoadStart, 10_000, 10_000],
-	[EventCode.dipStart, 0, 0],
-	[EventCode.dipStart, 0, 0],
-	[EventCode.dipStart, 0, 0],
-	[EventCode.swellStart, 0, 0],
-	[EventCode.swellStart, 0, 0],
-	[EventCode.swellStart, 0, 0],
-	[EventCode.interruptionStart, 0, 0],
-]);
+const DETECTIONS: readonly (readonly [number, number, number])[] = Object.freeze<(readonly [number, number, number])[]>(
+	[
+		Object.freeze([EventCode.magneticFieldStart, 2000, 10_000]),
+		Object.freeze([EventCode.reverseCurrentStart, 60_000, 60_000]),
+		Object.freeze([EventCode.phaseAssociationStart, 10_000, 10_000]),
+		Object.freeze([EventCode.neutralMissingStart, 10_000, 10_000]),
+		Object.freeze([EventCode.currentDifferenceStart, 30_000, 30_000]),
+		Object.freeze([EventCode.coverOpened, 100, 1000]),
+		Object.freeze([EventCode.terminalCoverOpened, 100, 1000]),
+		Object.freeze([EventCode.phaseLossStart, 5000, 5000]),
+		Object.freeze([EventCode.phaseSequenceStart, 5000, 5000]),
+		Object.freeze([EventCode.harmonicsStart, 60_000, 60_000]),
+		Object.freeze([EventCode.dcInjectionStart, 60_000, 60_000]),
+		Object.freeze([EventCode.halfWaveLoadStart, 10_000, 10_000]),
+		Object.freeze([EventCode.dipStart, 0, 0]),
+		Object.freeze([EventCode.dipStart, 0, 0]),
+		Object.freeze([EventCode.dipStart, 0, 0]),
+		Object.freeze([EventCode.swellStart, 0, 0]),
+		Object.freeze([EventCode.swellStart, 0, 0]),
+		Object.freeze([EventCode.swellStart, 0, 0]),
+		Object.freeze([EventCode.interruptionStart, 0, 0]),
+	],
+);
 export const DETECTION_COUNT = DETECTIONS.length;
 
 export interface TamperEvents {
