@@ -45,7 +45,8 @@ function* sources(folder: string): Generator<string> {
 
 function imports(path: string): string[] {
 	const text = readFileSync(path, "utf8");
-	return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "");
+	const found = text.matchAll(/^(?:(?:import|export)\s[^;"]*?from\s+|import\s+)"([^"]+)"|\bimport\("([^"]+)"\)/gm);
+	return [...found].map((match) => match[1] ?? match[2] ?? "");
 }
 
 test("imports point one way: a room of src names only the rooms below it", () => {
