@@ -231,6 +231,8 @@ export class NobleCrypto implements Crypto {
 		intoOffset: number,
 		intoBytes: number,
 	): void {
+		// before anything is taken in: a throw leaves no half message behind
+		checkDigest(into, intoOffset, intoBytes);
 		this.#hash.update(data, offset, byteLength);
 		this.#hash.digest(into, intoOffset, intoBytes);
 	}

@@ -57,7 +57,8 @@ static const txCallback callbacks[WATTLOCK_CRYPTO_COUNT] = { WATTLOCK_CRYPTO_FUN
 /* Takes the value from the stack; the object lies below it. */
 static void define(txMachine *the, const char *name)
 {
-	mxPushSlot(the->stack + 1);
+	txSlot *object = the->stack + 1;
+	mxPushSlot(object);
 	fxDefineID(the, fxNewNameC(the, (txString)name), XS_DONT_DELETE_FLAG | XS_DONT_SET_FLAG,
 		XS_DONT_DELETE_FLAG | XS_DONT_SET_FLAG);
 	mxPop();
