@@ -5,7 +5,7 @@ import library from "mqtt-packet";
  * `Buffer` and streams, which the firmware does not have.
  */
 export interface PacketLibrary {
-	/** Makes a parser; it calls the `packet` handler from inside `parse`. Throws on some malformed packets. */
+	/** Makes a parser; it calls its handlers from inside `parse`. Without a limit of its own for what it holds. */
 	parser(settings: { readonly protocolVersion: 4 | 5 }): PacketParser;
 	/** Writes the pieces of one packet into the sink. Calls `destroy` for a packet that cannot be encoded. */
 	writeToStream: {
