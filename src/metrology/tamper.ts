@@ -112,7 +112,7 @@ function turn(tenths: number): number {
 
 /**
  * Tamper and power-quality detections. Each has a condition, a delay, a clear delay, an event code and a counter. Give it
- * each window, each second and each input; time is monotonic milliseconds. 290 bytes of chunks.
+ * each window, each second and each input; time is monotonic milliseconds. 320 bytes of chunks.
  */
 export class TamperMonitor {
 	listener: TamperEvents | undefined;
@@ -125,7 +125,8 @@ export class TamperMonitor {
 	/** When a detection began, for durations. */
 	readonly #began = new Float64Array(DETECTION_COUNT);
 	#magnetMicrotesla = 0;
-	#evenHarmonicsPermille = 0;
+	/** Second and fourth harmonic of each phase current, as last analysed. */
+	readonly #evenHarmonicsPermille = new Float64Array(3);
 	#coverOpen = false;
 	#terminalCoverOpen = false;
 
@@ -198,7 +199,9 @@ export class TamperMonitor {
 		const { configuration, second } = metrology;
 		const { phaseCount, neutralCurrent } = configuration.layout;
 		const magnet = this.#magnetMicrotesla;
-		const distorted = this.#evenHarmonicsPermille >= limits.evenHarmonicsPermille;
+		let distorted = false;
+		for (let p = 0; p < phaseCount; p++)
+			if (this.#evenHarmonicsPermille[p]! >= limits.evenHarmonicsPermille) distorted = true;
 		this.#judge(
 			Detection.magneticField,
 			magnet >= limits.magnetMicrotesla || (magnet * 2 >= limits.magnetMicrotesla && distorted),
@@ -270,12 +273,12 @@ export class TamperMonitor {
 
 	#gatherEvenHarmonics(metrology: Metrology): void {
 		const channel = metrology.harmonicChannel;
-		if (channel < 0 || channel % 2 === 0) return;
+		const { phaseCount } = metrology.configuration.layout;
+		if (channel < 0 || channel % 2 === 0 || channel >= 2 * phaseCount) return;
 		const { harmonics } = metrology;
 		const small = metrology.configuration.baseCurrentMilliamperes / 20;
-		const share = harmonics[1]! > small ? (1000 * Math.hypot(harmonics[2]!, harmonics[4]!)) / harmonics[1]! : 0;
-		// highest of the last rounds over the channels: it decays by half each time
-		this.#evenHarmonicsPermille = Math.max(share, this.#evenHarmonicsPermille / 2);
+		this.#evenHarmonicsPermille[(channel - 1) / 2] =
+			harmonics[1]! > small ? (1000 * Math.hypot(harmonics[2]!, harmonics[4]!)) / harmonics[1]! : 0;
 	}
 
 	/** Third part of the vector sum of the voltages. */

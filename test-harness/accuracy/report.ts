@@ -42,7 +42,7 @@ export function writeText(report: AccuracyReport): string {
 	return lines.join("\n");
 }
 
-function escape(text: string): string {
+function escapeHtml(text: string): string {
 	return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
 }
 
@@ -119,7 +119,7 @@ function tableRow(row: AccuracyRow): string {
 		row.fault,
 		row.passed ? "pass" : "FAIL",
 	];
-	return `<tr class="${row.passed ? "pass" : "fail"}">${cells.map((cell) => `<td>${escape(cell)}</td>`).join("")}</tr>`;
+	return `<tr class="${row.passed ? "pass" : "fail"}">${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join("")}</tr>`;
 }
 
 /** One self-contained page with plots. */
@@ -144,22 +144,22 @@ export function writeHtml(report: AccuracyReport): string {
 	const summaries = report.summaries
 		.map(
 			(s) =>
-				`<tr><td>${escape(s.accuracyClass)}</td><td>${s.rows}</td><td>${s.passed}</td><td>${(100 * s.worstShareOfLimit).toFixed(3)} %</td><td>${escape(s.worstRow)}</td></tr>`,
+				`<tr><td>${escapeHtml(s.accuracyClass)}</td><td>${s.rows}</td><td>${s.passed}</td><td>${(100 * s.worstShareOfLimit).toFixed(3)} %</td><td>${escapeHtml(s.worstRow)}</td></tr>`,
 		)
 		.join("");
 	const faults = Object.entries(report.faults)
-		.map(([name, count]) => `<tr><td>${escape(name)}</td><td>${count}</td></tr>`)
+		.map(([name, count]) => `<tr><td>${escapeHtml(name)}</td><td>${count}</td></tr>`)
 		.join("");
 	return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(report.title)}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(report.title)}</title>
 <style>
 body{font:14px/1.45 system-ui,sans-serif;margin:24px auto;max-width:1500px;padding:0 16px;color:#1b1f24;background:#fff}
 table{border-collapse:collapse;font-size:12px;margin:12px 0}td,th{border:1px solid #d5d9de;padding:3px 7px;text-align:left;vertical-align:top}
 th{background:#f2f4f6}tr.fail td{background:#fde8e8}.claim{background:#fff8e1;border-left:4px solid #e0a800;padding:8px 12px;max-width:900px}
 .verdict{font-weight:600}.scroll{overflow-x:auto}svg{max-width:100%;height:auto}
 </style></head><body>
-<h1>${escape(report.title)}</h1>
-<p class="claim">${escape(report.claim)}</p>
+<h1>${escapeHtml(report.title)}</h1>
+<p class="claim">${escapeHtml(report.claim)}</p>
 <p class="verdict">${report.passed ? "All rows are within their budget." : "Some rows are not within their budget."}</p>
 <p>Seed ${report.seed}${report.quick ? ", quick subset" : ""}. Metrology code SHA-256 <code>${report.metrologyDigest}</code>.
 Budget: a tenth of the limit of the class; rules have their limit. Marks: S read in a source, K general knowledge (check against the paid text), D own decision.</p>
@@ -170,7 +170,7 @@ ${curveChart(report)}
 ${report.rows.map(tableRow).join("\n")}
 </table></div>
 <h2>Seeded faults</h2><p>Every row must go red under at least one; counted is the first that did.</p><table><tr><th>fault</th><th>rows</th></tr>${faults}</table>
-<h2>Not run</h2><ul>${report.skipped.map((line) => `<li>${escape(line)}</li>`).join("")}</ul>
+<h2>Not run</h2><ul>${report.skipped.map((line) => `<li>${escapeHtml(line)}</li>`).join("")}</ul>
 </body></html>
 `;
 }

@@ -166,21 +166,21 @@ function noLoad(family: Family, accuracyClass: string, seed: number, quick: bool
 
 function rules(quick: boolean, seed: number): Rule[] {
 	const list: Rule[] = [
-		starting(DIRECT, 0.02, "class 1", seed, false),
-		starting(DIRECT, 0.02, "class 1", seed, true),
 		starting(TRANSFORMER, 0.005, "class 0.2S", seed, false),
 		starting(TRANSFORMER, 0.005, "class 0.2S", seed, true),
-		noLoad(DIRECT, "class 1", seed, quick),
+		noLoad(TRANSFORMER, "class 0.2S", seed, quick),
 	];
 	if (!quick)
 		list.push(
-			starting(DIRECT, 0.025, "class 2", seed, false),
-			starting(DIRECT, 0.025, "class 2", seed, true),
 			starting(TRANSFORMER, 0.005, "class 0.5S", seed + 1, false),
 			starting(TRANSFORMER, 0.005, "class 0.5S", seed + 1, true),
+			noLoad(TRANSFORMER, "class 0.5S", seed + 1, quick),
+			starting(DIRECT, 0.02, "class 1", seed, false),
+			starting(DIRECT, 0.02, "class 1", seed, true),
+			noLoad(DIRECT, "class 1", seed, quick),
+			starting(DIRECT, 0.025, "class 2", seed, false),
+			starting(DIRECT, 0.025, "class 2", seed, true),
 			noLoad({ ...DIRECT, startingAmperes: 0.025 }, "class 2", seed, quick),
-			noLoad(TRANSFORMER, "class 0.5S", seed, quick),
-			noLoad(TRANSFORMER, "class 0.2S", seed + 1, quick),
 		);
 	const load = balanced(DIRECT, 5, 0);
 	const power = truthOf(load).power;
