@@ -121,7 +121,7 @@ interface Outstanding {
 	readonly requestId: number;
 	readonly kind: number;
 	readonly log: LogName | undefined;
-	readonly purpose: "fetch" | "probe" | "peek" | "ask";
+	readonly purpose: "fetch" | "back" | "probe" | "peek" | "ask";
 	readonly first: number;
 	readonly count: number;
 	readonly sentUtcSeconds: number;
@@ -140,6 +140,8 @@ interface Fetch {
 	cancelTimer: (() => void) | undefined;
 	/** Ask for what comes after the last known sequence. */
 	peek: boolean;
+	/** Nothing older than the first row known: the meter said so. Asked only while no hello told it. */
+	backDone: boolean;
 	/** First sequence of the range that the meter last said it does not have, and how often in a row. */
 	deniedFirst: number;
 	deniedTimes: number;
@@ -270,6 +272,7 @@ class MeterState {
 			notBeforeSeconds: Number.NEGATIVE_INFINITY,
 			cancelTimer: undefined,
 			peek: false,
+			backDone: false,
 			deniedFirst: Number.NaN,
 			deniedTimes: 0,
 		});
@@ -868,7 +871,8 @@ export class Concentrator {
 			await this.#probeAnswered(meter, name, request, status);
 			return;
 		}
-		if (request.purpose === "peek") {
+		if (request.purpose === "peek" || (request.purpose === "back" && status === Status.notFound)) {
+			if (request.purpose === "back") fetch.backDone = true;
 			this.#resetBackOff(fetch);
 			this.#enqueue(meter, name);
 			return;
@@ -876,7 +880,7 @@ export class Concentrator {
 		if (status === Status.ok && request.progress > 0) {
 			this.#resetBackOff(fetch);
 			fetch.deniedFirst = Number.NaN;
-		} else if (status === Status.notFound) {
+		} else if (status === Status.notFound && request.purpose === "fetch") {
 			fetch.deniedTimes = fetch.deniedFirst === request.first ? fetch.deniedTimes + 1 : 1;
 			fetch.deniedFirst = request.first;
 			if (fetch.deniedTimes >= 2) {
@@ -1005,6 +1009,10 @@ export class Concentrator {
 		if (range) {
 			const most = name === "profile" ? LIMITS.profileRowsPerRequest : LIMITS.eventsPerRequest;
 			return { purpose: "fetch", first: range.first, count: Math.min(most, range.next - range.first) };
+		}
+		if (!meter.hello && log.started && log.first > 0 && log.series === 0 && !meter.fetch[name].backDone) {
+			const first = Math.max(0, log.first - LIMITS.profileRowsPerRequest);
+			return { purpose: "back", first, count: log.first - first };
 		}
 		if (meter.fetch[name].peek)
 			return {

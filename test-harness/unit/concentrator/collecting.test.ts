@@ -71,6 +71,22 @@ test("the last row lost is found without a later one, from the meter's own clock
 		assert.equal(bench.summary(meter.id).profileNext, 2);
 	}));
 
+test("a meter that was connected before the concentrator first started: rows older than the first seen are found", () =>
+	withBench(async (bench) => {
+		const meter = await bench.meter();
+		for (let sequence = 30; sequence < 250; sequence++) meter.rows.push(row(sequence));
+		await bench.link.stop(); // nobody hears the hello
+		await meter.connect(bench.broker.url);
+		bench.link.resume();
+		await bench.link.barrier(5000);
+		await meter.addRows(row(250));
+		await bench.settle();
+		const summary = bench.summary(meter.id);
+		assert.equal(summary.profileFirst, 30);
+		assert.equal(summary.profileStored, 221);
+		assert.deepEqual(summary.missing, []);
+	}));
+
 test("collect asks for what no later row would show", () =>
 	withBench(async (bench) => {
 		const meter = await bench.meter();

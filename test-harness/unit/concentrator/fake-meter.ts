@@ -313,7 +313,11 @@ export class FakeMeter {
 export { NOT_AVAILABLE };
 
 /** Waits for something that real connections bring about. */
-export async function until(what: string, done: () => boolean | Promise<boolean>, milliseconds = 8000): Promise<void> {
+export async function until(
+	what: string,
+	done: () => boolean | Promise<boolean>,
+	milliseconds = 30_000,
+): Promise<void> {
 	const deadline = performance.now() + milliseconds;
 	while (!(await done())) {
 		if (performance.now() > deadline) throw new Error(`not within ${milliseconds} ms: ${what}`);
