@@ -104,6 +104,7 @@ export class Monitor {
 		let referenceExportWatts = 0;
 		let online = 0;
 		for (const board of this.#world.boards) {
+			if (board.isOn) board.account(board.local(now));
 			const played = board.playedWatts;
 			referenceImportWatts += played.importWatts;
 			referenceExportWatts += played.exportWatts;

@@ -486,7 +486,7 @@ class Driver {
 		const total = end === Number.POSITIVE_INFINITY ? "" : ` of ${clockText(end / 1000)}`;
 		this.#screen.draw(
 			[
-				`virtual ${clockText(virtual / 1000)}${total}  ${rate.toFixed(2)} meter-days/s  ` +
+				`virtual ${clockText(virtual / 1000)}${total}  ${rate.toPrecision(3)} meter-days/s  ` +
 					`${(virtual / 1000 / Math.max(0.001, wall)).toFixed(1)} × real time${left}`,
 			],
 			5000,

@@ -72,7 +72,16 @@ export function powerChart(result: RunResult, width = 1100, height = 320): strin
 	return render(
 		{
 			grid: { left: 56, right: 20, top: 52, bottom: 30 },
-			legend: { top: 4, left: 0, icon: "roundRect", itemWidth: 14, itemHeight: 3, textStyle: { color: INK } },
+			legend: {
+				top: 4,
+				left: 0,
+				icon: "roundRect",
+				itemWidth: 14,
+				itemHeight: 3,
+				itemGap: 28,
+				textStyle: { color: INK },
+				data: ["import, meters", "export, meters", "waveforms"],
+			},
 			xAxis: timeAxis(result),
 			yAxis: valueAxis("kW"),
 			series: [
@@ -121,23 +130,45 @@ export function powerChart(result: RunResult, width = 1100, height = 320): strin
 	);
 }
 
-/** Error of each meter's A+ in percent of its waveform, in the order of the error; the limit is 0.1 %. */
+/** Smallest error that the chart tells from none, %. */
+const ERROR_FLOOR = 1e-6;
+
+/** Size of each meter's A+ error in percent of its waveform, on a logarithmic scale against the limit of 0.1 %. */
 export function errorChart(result: RunResult, width = 1100, height = 300): string {
 	const meters = result.meters
+		.filter(({ import: plus }) => plus !== null && plus.referenceWattHours >= 1)
 		.map((meter) => {
-			const comparison = meter.import;
-			const percent =
-				comparison === null || comparison.referenceWattHours < 1
-					? 0
-					: (100 * comparison.errorWattHours) / comparison.referenceWattHours;
-			return { percent, cut: meter.powerCuts > 0, ok: comparison?.ok === true };
+			const { errorWattHours, referenceWattHours, ok } = meter.import!;
+			return { percent: (100 * Math.abs(errorWattHours)) / referenceWattHours, cut: meter.powerCuts > 0, ok };
 		})
 		.sort((a, b) => a.percent - b.percent);
-	const colour = ({ cut, ok }: { cut: boolean; ok: boolean }): string => (!ok ? BAD : cut ? EXPORT : GOOD);
-	const largest = Math.max(0.12, ...meters.map(({ percent }) => Math.abs(percent) * 1.15));
+	// decades above the floor on a plain axis: bars of a logarithmic axis would stand on 1
+	const decades = (percent: number): number => Math.max(0.04, Math.log10(percent / ERROR_FLOOR));
+	const bars = (name: string, colour: string, pick: (meter: (typeof meters)[number]) => boolean): object => ({
+		name,
+		type: "bar",
+		barGap: "-100%",
+		barCategoryGap: "25%",
+		barMaxWidth: 34,
+		itemStyle: { color: colour },
+		data: meters.map((meter) => (pick(meter) ? Number(decades(meter.percent).toFixed(4)) : "-")),
+	});
+	const limit = {
+		silent: true,
+		symbol: "none",
+		label: { color: BAD, formatter: "limit 0.1 %", position: "insideEndTop" },
+		lineStyle: { color: BAD, type: "dashed", width: 1.4 },
+		data: [{ yAxis: decades(0.1) }],
+	};
+	const series = [
+		{ ...bars("no power cut", GOOD, ({ cut, ok }) => ok && !cut), markLine: limit },
+		bars("power cuts (declared loss)", EXPORT, ({ cut, ok }) => ok && cut),
+		bars("beyond what is allowed", BAD, ({ ok }) => !ok),
+	];
 	return render(
 		{
-			grid: { left: 64, right: 20, top: 34, bottom: 30 },
+			grid: { left: 64, right: 20, top: 56, bottom: 36 },
+			legend: { top: 4, left: 0, itemWidth: 12, itemHeight: 10, itemGap: 28, textStyle: { color: INK } },
 			xAxis: {
 				type: "category",
 				data: meters.map((_, index) => String(index + 1)),
@@ -150,28 +181,19 @@ export function errorChart(result: RunResult, width = 1100, height = 300): strin
 				nameTextStyle: { color: QUIET },
 			},
 			yAxis: {
-				...(valueAxis("A+ error / %") as object),
-				min: -largest,
-				max: largest,
-				axisLabel: { color: QUIET, formatter: (value: number) => value.toFixed(3) },
-			} as YAxis,
-			series: [
-				{
-					type: "bar",
-					barCategoryGap: "25%",
-					data: meters.map((meter) => ({
-						value: Number(meter.percent.toFixed(6)),
-						itemStyle: { color: colour(meter) },
-					})),
-					markLine: {
-						silent: true,
-						symbol: "none",
-						label: { color: BAD, formatter: "limit 0.1 %", position: "insideEndTop" },
-						lineStyle: { color: BAD, type: "dashed" },
-						data: [{ yAxis: 0.1 }, { yAxis: -0.1 }],
-					},
+				type: "value",
+				min: 0,
+				max: 7,
+				interval: 1,
+				name: "A+ error / %",
+				nameTextStyle: { color: QUIET, align: "left" },
+				axisLabel: {
+					color: QUIET,
+					formatter: (value: number) => (value >= 3 ? String(10 ** (value - 6)) : `1e${value - 6}`),
 				},
-			],
+				splitLine: { lineStyle: { color: GRID } },
+			},
+			series: series as never,
 		},
 		width,
 		height,
@@ -282,7 +304,7 @@ export function linkChart(result: RunResult, width = 1100): string {
 	return render(
 		{
 			grid: { left: 142, right: 20, top: 38, bottom: 30 },
-			legend: { top: 4, left: 0, itemWidth: 12, itemHeight: 10, textStyle: { color: INK } },
+			legend: { top: 4, left: 0, itemWidth: 12, itemHeight: 10, itemGap: 28, textStyle: { color: INK } },
 			xAxis: timeAxis(result),
 			yAxis: {
 				type: "category",

@@ -164,7 +164,7 @@ ${fact("meters", String(result.meters.length))}
 ${fact("seed", String(result.seed))}
 ${fact("meters' time", timeText(result.virtualSeconds))}
 ${fact("real time", timeText(result.wallSeconds))}
-${fact("speed", `${result.meterDaysPerSecond.toFixed(2)} meter-days/s`)}
+${fact("speed", `${Number(result.meterDaysPerSecond.toPrecision(3))} meter-days/s`)}
 ${fact(
 	"imported",
 	energy((meter) => meter.import),
@@ -186,7 +186,7 @@ ${fact("Node", result.versions.node)}
 ${powerChart(result)}</section>
 <section><h2>Energy against the waveform</h2>
 <p>Each register is held against the double-precision integral of the quantised waveform that the meter was given.
-Orange: the meter had power cuts, where up to one commit period of energy may be lost as declared.</p>
+Logarithmic: each line is ten times the one below. A power cut may cost up to one commit period of energy, as declared.</p>
 ${errorChart(result)}</section>
 <section><h2>Load profiles</h2>
 <p>Increments of the rows that the concentrator holds; blue import, orange export, hatched: power failed in the interval.</p>
