@@ -6,7 +6,8 @@ import {
 	CHANNEL_MAX,
 	DELAY_ROWS_MAX,
 	HARMONIC_MAX,
-	harmonicScale,
+	HARMONIC_SQUARE,
+	harmonicUnit,
 	KERNEL_PARAMETER_BYTES,
 	KERNEL_SUMS_BYTES,
 	WindowFlag,
@@ -233,8 +234,6 @@ const TWO_32 = 0x1_0000_0000;
 export class Metrology {
 	readonly configuration: MetrologyConfiguration;
 	readonly registers: EnergyRegisters;
-	/** The last basic window; valid until the next closes. */
-	readonly window: Measurement = createMeasurement();
 	/** The last whole second. */
 	readonly second: Measurement = createMeasurement();
 	/** Energy of the last window as it went to the registers: mW·ms, mvar·ms, mVA·ms of each phase. */
@@ -259,6 +258,8 @@ export class Metrology {
 	readonly #creep: CreepThresholds;
 	readonly #sums = new Uint8Array(KERNEL_SUMS_BYTES);
 	readonly #cells = new Float64Array(this.#sums.buffer);
+	readonly #window: Measurement = createMeasurement();
+	#isWindowStale = false;
 	/** mV or mA of a code, per channel. */
 	readonly #scale = new Float64Array(CHANNEL_MAX);
 	/** Codes subtracted: offset, or the slow mean. */
@@ -345,6 +346,30 @@ export class Metrology {
 		this.#kernel.configure(bytes);
 	}
 
+	/** The last basic window; valid until the next closes. Worked out when it is asked for: most windows are not. */
+	get window(): Measurement {
+		if (this.#isWindowStale) {
+			this.#isWindowStale = false;
+			this.#present(this.#accumulator, this.#window, this.#flags);
+		}
+		return this.#window;
+	}
+
+	/** Rows of the last window, without working out the rest. */
+	get windowRows(): number {
+		return this.#accumulator[ROWS]!;
+	}
+
+	/** Lowest one-cycle RMS of a phase in the last window, mV; 0 if no cycle ended within. */
+	windowVoltageMinimum(phase: number): number {
+		return this.#accumulator[PER_PHASE + phase * PHASE_CELLS + VOLTAGE_MINIMUM]!;
+	}
+
+	/** Highest one-cycle RMS of a phase in the last window, mV; 0 if no cycle ended within. */
+	windowVoltageMaximum(phase: number): number {
+		return this.#accumulator[PER_PHASE + phase * PHASE_CELLS + VOLTAGE_MAXIMUM]!;
+	}
+
 	/** mV (voltages) or mA (currents) of one code of a channel. */
 	unitsPerCode(channel: number): number {
 		return this.#scale[channel]!;
@@ -423,7 +448,7 @@ export class Metrology {
 			this.#watchRange(c);
 		}
 		this.registers.add(this.energies, this.#phaseCount);
-		this.#present(accumulator, this.window, this.#flags);
+		this.#isWindowStale = true;
 		this.windows++;
 		this.rows += rows;
 		const secondIndex = Math.floor((this.rows + this.rowsLost) / this.#rate);
@@ -474,21 +499,25 @@ export class Metrology {
 		const channel = cells[Cell.harmonicChannel]!;
 		if (channel < 0) return;
 		const fundamental = Math.hypot(this.#real[channel]!, this.#imaginary[channel]!);
-		const scale = this.#scale[channel]! * Math.SQRT1_2;
 		const highest = cells[Cell.harmonicHighest]!;
+		const amplitudes = this.harmonics;
+		const scale = this.#scale[channel]! * Math.SQRT1_2;
+		const unit = harmonicUnit(rows, this.configuration.layout.sampleBytes);
 		this.harmonicChannel = channel;
-		this.harmonics.fill(0);
-		this.harmonics[1] = fundamental * scale;
+		amplitudes.fill(0);
+		amplitudes[1] = fundamental * scale;
 		let squares = 0;
+		let at = Cell.harmonic;
 		for (let h = 2; h <= highest; h++) {
-			const at = Cell.harmonic + 2 * (h - 2);
-			const cosine = cells[at]!;
-			const sine = cells[at + 1]!;
-			const amplitude =
-				Math.sqrt(cosine * cosine + sine * sine) * harmonicScale(h, rows, this.configuration.layout.sampleBytes);
-			squares += amplitude * amplitude;
-			this.harmonics[h] = amplitude * scale;
+			const cosine = cells[at++]!;
+			const sine = cells[at++]!;
+			const square = (cosine * cosine + sine * sine) * HARMONIC_SQUARE[h]!;
+			squares += square;
+			amplitudes[h] = square;
 		}
+		squares *= unit * unit;
+		const root = unit * scale;
+		for (let h = 2; h <= highest; h++) amplitudes[h] = Math.sqrt(amplitudes[h]!) * root;
 		// below some codes there is only quantisation
 		this.#thd[channel] = fundamental < 8 ? 0 : Math.min(65_535, (1000 * Math.sqrt(squares)) / fundamental);
 	}

@@ -37,7 +37,7 @@ export const KERNEL_PARAMETER_BYTES = 44;
  * | 72 + 8p | phase p           | Σu·i as floor(S / 2^32), S mod 2^32; the same with the delayed channel at whole    |
  * |         |                   | lags L, L + 1, L + 2 (three pairs; 0 without a delay), L = floor(abs(delay))       |
  * | 96 + 2j | order h = j + 2   | of `harmonicChannel`, without the mean and fundamental of the window before:       |
- * |         |                   | Σr·cos, Σr·sin at h times the oscillator; see `harmonicScale`                      |
+ * |         |                   | Σr·cos, Σr·sin at h times the oscillator; see `harmonicUnit`                       |
  */
 export const KERNEL_SUMS_BYTES = 1536;
 
@@ -116,15 +116,20 @@ const BIN_COSINE_Q15 = Int16Array.from({ length: HARMONIC_BINS }, (_, i) =>
 	Math.round(32_767 * Math.cos((2 * Math.PI * i) / HARMONIC_BINS)),
 );
 
-/**
- * Amplitude (peak) in codes of order `h` per unit of sqrt((Σr·cos)² + (Σr·sin)²) in the sums of a window of `rows`.
- * Sharing a sample between two phase steps damps order h by sinc²(h/244); int24 codes lose four bits on the way.
- */
-export function harmonicScale(h: number, rows: number, sampleBytes: number): number {
-	const x = (Math.PI * h) / HARMONIC_BINS;
-	const damping = (Math.sin(x) / x) ** 2;
-	return (2 * (sampleBytes === 2 ? 1 : 16)) / (rows * 32_767 * BIN_WEIGHT * damping);
+/** Amplitude (peak) in codes of any order per unit of the sums of a window of `rows`, before its damping. */
+export function harmonicUnit(rows: number, sampleBytes: number): number {
+	// int24 codes lose four bits on the way
+	return (2 * (sampleBytes === 2 ? 1 : 16)) / (rows * 32_767 * BIN_WEIGHT);
 }
+
+/**
+ * What the square of the sums of order `h` is multiplied with: sharing a sample between two phase steps damps it by
+ * sinc²(h/244). 328 bytes of flash.
+ */
+export const HARMONIC_SQUARE = Float64Array.from({ length: HARMONIC_MAX + 1 }, (_, h) => {
+	const x = (Math.PI * h) / HARMONIC_BINS;
+	return h === 0 ? 0 : (Math.sin(x) / x) ** -4;
+});
 
 /** floor(dividend / divisor), exact for a dividend within ±2^53 and a quotient within ±2^32. */
 function divide(dividend: number, divisor: number): number {
