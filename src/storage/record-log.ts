@@ -150,14 +150,14 @@ export class RecordLog {
 
 	/**
 	 * @param firstSector first sector of the log's range in `flash`
-	 * @param sectorCount at least 2; one of them may be empty at any time
+	 * @param sectorCount at least 3: one may be empty, one holds the newest good record, one what was torn after it
 	 * @param kind magic of this log, u32, other than that of every other log
 	 * @param recordBytes largest payload; a later firmware may raise it, never lower it
 	 */
 	constructor(flash: NorFlash, firstSector: number, sectorCount: number, kind: number, recordBytes: number) {
 		const slotBytes = slotBytesOf(recordBytes);
-		if (sectorCount < 2 || firstSector < 0 || firstSector + sectorCount > flash.sectorCount)
-			throw new InvariantError("a record log needs two sectors or more, inside its flash");
+		if (sectorCount < 3 || firstSector < 0 || firstSector + sectorCount > flash.sectorCount)
+			throw new InvariantError("a record log needs three sectors or more, inside its flash");
 		if (slotBytes > 253 * BLOCK_BYTES || slotBytes > flash.sectorBytes - SECTOR_HEADER_BYTES)
 			throw new InvariantError("a record must fit into one sector");
 		this.#flash = flash;

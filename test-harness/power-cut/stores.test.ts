@@ -71,8 +71,9 @@ test("settings: old or new after a cut at every operation of a replacement, and 
 	}
 });
 
-const REGISTERS = Object.freeze({ firstSector: 0, sectorCount: 2 });
-const PROFILE = Object.freeze({ firstSector: 2, sectorCount: 2 });
+const REGISTERS = Object.freeze({ firstSector: 0, sectorCount: 3 });
+const PROFILE = Object.freeze({ firstSector: 3, sectorCount: 3 });
+const METER = Object.freeze({ ...STRICT, sectorCount: 6 });
 const MINUTES_PER_ROW = 3;
 
 /** The smallest meter: counts minutes, 1 unit each; a row every 3 minutes holds the units of its interval. */
@@ -156,16 +157,16 @@ class TinyMeter {
 
 test("registers and profile: a cut at every operation loses at most a period, and no interval is lost or counted twice", () => {
 	let cuts = 0;
-	const image = new FlashSimulator({ ...STRICT, sectorCount: 4 }).image;
-	// 45 minutes fill both register sectors more than twice; the profile's turnover has its own start.
-	for (const minutesBefore of [0, 3 * 62, 3 * 63, 3 * 126]) {
-		const before = new FlashSimulator({ ...STRICT, sectorCount: 4, image });
+	const image = new FlashSimulator(METER).image;
+	// 45 minutes fill the register sectors more than twice; the turnovers of the profile have their own starts.
+	for (const minutesBefore of [0, 3 * 62, 3 * 63, 3 * 189]) {
+		const before = new FlashSimulator({ ...METER, image });
 		const meter = new TinyMeter(before);
 		for (let minute = 0; minute < minutesBefore; minute++) meter.minute();
 		const started = meter.total;
 		for (const tornBytes of [0, 1, 8, 15, 16, 33, 50, 63, 64, 100, 300, 359, 360, 400, 4096]) {
 			for (let operation = 1, finished = false; !finished; operation++) {
-				const flash = new FlashSimulator({ ...STRICT, sectorCount: 4, image: before.image });
+				const flash = new FlashSimulator({ ...METER, image: before.image });
 				let acknowledged = started;
 				flash.powerCut(operation, tornBytes);
 				finished = survives(() => {
@@ -178,7 +179,7 @@ test("registers and profile: a cut at every operation loses at most a period, an
 				flash.restart();
 				cuts++;
 				for (let again = 1, recovered = false; !recovered; again++) {
-					const inner = new FlashSimulator({ ...STRICT, sectorCount: 4, image: flash.image });
+					const inner = new FlashSimulator({ ...METER, image: flash.image });
 					inner.powerCut(again, tornBytes);
 					recovered = survives(() => new TinyMeter(inner));
 					inner.restart();

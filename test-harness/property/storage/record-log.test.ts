@@ -29,7 +29,7 @@ const anyErasing = fc.record({
 const anyCut = fc.record({ operations: fc.integer({ min: 1, max: 40 }), tornBytes: fc.nat(520) });
 const anyGeometry = fc.record({
 	sectorBytes: fc.constantFrom(256, 512),
-	sectorCount: fc.integer({ min: 2, max: 6 }),
+	sectorCount: fc.integer({ min: 3, max: 6 }),
 	recordBytes: fc.integer({ min: 4, max: 60 }),
 	tear: fc.constantFrom("prefix" as const, "scattered" as const),
 });
