@@ -167,25 +167,26 @@ export class TamperMonitor {
 		this.#judge(Detection.cover, this.#coverOpen, nowMilliseconds, 0);
 		this.#judge(Detection.terminalCover, this.#terminalCoverOpen, nowMilliseconds, 0);
 		this.#gatherEvenHarmonics(metrology);
-		const { configuration, window } = metrology;
+		const { configuration } = metrology;
 		const { phaseCount, samplesPerSecond } = configuration.layout;
 		// a short window has no whole cycle to judge
-		if (window.rows * 33 < samplesPerSecond) return;
+		if (metrology.windowRows * 33 < samplesPerSecond) return;
 		const unit = configuration.nominalVoltageMillivolts / 1000;
 		const limits = this.#limits;
 		let interrupted = true;
 		const interruptionLimit =
 			limits.interruptionPermille + (this.isActive(Detection.interruption) ? HYSTERESIS_PERMILLE : 0);
 		for (let p = 0; p < phaseCount; p++) {
-			const phase = window.phases[p as 0 | 1 | 2];
-			const lowest = phase.voltageMinimumMillivolts / unit;
-			const highest = phase.voltageMaximumMillivolts / unit;
+			const lowestMillivolts = metrology.windowVoltageMinimum(p);
+			const highestMillivolts = metrology.windowVoltageMaximum(p);
+			const lowest = lowestMillivolts / unit;
+			const highest = highestMillivolts / unit;
 			const dip = (Detection.dip1 + p) as Detection;
 			const swell = (Detection.swell1 + p) as Detection;
 			const dipLimit = limits.dipPermille + (this.isActive(dip) ? HYSTERESIS_PERMILLE : 0);
 			const swellLimit = limits.swellPermille - (this.isActive(swell) ? HYSTERESIS_PERMILLE : 0);
-			const dipDetail = p * 0x100_0000 + Math.round(phase.voltageMinimumMillivolts / 100);
-			const swellDetail = p * 0x100_0000 + Math.round(phase.voltageMaximumMillivolts / 100);
+			const dipDetail = p * 0x100_0000 + Math.round(lowestMillivolts / 100);
+			const swellDetail = p * 0x100_0000 + Math.round(highestMillivolts / 100);
 			this.#judge(dip, lowest < dipLimit, nowMilliseconds, dipDetail);
 			this.#judge(swell, highest > swellLimit, nowMilliseconds, swellDetail);
 			if (lowest >= interruptionLimit) interrupted = false;
