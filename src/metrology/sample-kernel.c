@@ -73,6 +73,7 @@ struct wattlock_kernel {
 	int32_t code[CHANNELS][WIDTH];
 	int16_t high[CHANNELS][WIDTH], low[CHANNELS][WIDTH];
 	int16_t cosineQ15[RUN], sineQ15[RUN];
+	int64_t runSquare[CHANNELS];
 };
 
 /* round(32767 * cos(2 * pi * i / 1024)) */
@@ -213,10 +214,10 @@ size_t wattlock_kernel_bytes(void)
 	return sizeof(wattlock_kernel);
 }
 
-static uint32_t rows_to_half(const wattlock_kernel *k)
+static uint32_t rows_to_half(uint32_t phase, uint32_t increment)
 {
-	const uint32_t left = 0x80000000u - (k->phase & 0x7fffffffu);
-	return (uint32_t)(((uint64_t)left + k->increment - 1) / k->increment);
+	const uint32_t left = 0x80000000u - (phase & 0x7fffffffu);
+	return (uint32_t)(((uint64_t)left + increment - 1) / increment);
 }
 
 static void clear_window(wattlock_kernel *k)
@@ -278,7 +279,7 @@ static void start_oscillator(wattlock_kernel *k)
 {
 	const uint64_t wide = ((uint64_t)k->active.nominalFrequencyMillihertz << 36) / ((uint64_t)125 * k->samplesPerSecond1024);
 	k->increment = (uint32_t)(wide * 8);
-	k->rowsToHalf = rows_to_half(k);
+	k->rowsToHalf = rows_to_half(k->phase, k->increment);
 	k->startIncrement = k->increment;
 }
 
@@ -572,7 +573,7 @@ static void accumulate(wattlock_kernel *k, uint32_t rows)
 		correlate(high, low, k->cosineQ15, k->sineQ15, &square, &cosine, &sine);
 		k->sum[c] += sum;
 		k->square[c] += square;
-		k->halfSquare[c] += square;
+		k->runSquare[c] = square;
 		k->cosine[c] += cosine;
 		k->sine[c] += sine;
 	}
@@ -599,7 +600,6 @@ static void accumulate(wattlock_kernel *k, uint32_t rows)
 		memmove(k->low[c], k->low[c] + rows, HISTORY * sizeof(int16_t));
 	}
 	k->rows += rows;
-	k->halfRows += rows;
 }
 
 static void choose_reference(wattlock_kernel *k, int lost)
@@ -645,41 +645,87 @@ static void end_half(wattlock_kernel *k, int ends)
 	k->previousHalfRows = k->halfRows;
 	k->halfRows = 0;
 	k->referenceHalves++;
-	if (!ends && !k->synchronous && k->phaseCount > 1) {
+	if (!ends && !k->synchronous && k->phaseCount > 1) { /* then the half ends with the pass */
 		const uint32_t r = k->reference;
 		const int lost = k->previousHalfSquare[2 * r] / k->previousHalfRows < k->presenceSquare[r];
 		choose_reference(k, lost);
 	}
 }
 
+/*
+ * Shares the squares of a pass among the half cycles that end within it. While synchronous a pass runs on across the
+ * half's end, since nothing but these sums depends on it; else the two end together.
+ */
+static void share_halves(wattlock_kernel *k, uint32_t rows, uint32_t phaseBefore, int ends)
+{
+	uint32_t from = 0;
+	while (k->rowsToHalf <= rows - from) {
+		const uint32_t to = from + k->rowsToHalf;
+		for (uint32_t c = 0; c < k->channelCount; c++) {
+			const int32_t *code = k->code[c] + HISTORY;
+			int64_t square = 0;
+			if (from == 0 && to == rows)
+				square = k->runSquare[c];
+			else
+				for (uint32_t i = from; i < to; i++)
+					square += (int64_t)code[i] * code[i];
+			k->halfSquare[c] += square;
+			k->runSquare[c] -= square;
+		}
+		k->halfRows += to - from;
+		end_half(k, ends);
+		from = to;
+		k->rowsToHalf = rows_to_half(phaseBefore + from * k->increment, k->increment);
+		if (from == rows)
+			return;
+	}
+	for (uint32_t c = 0; c < k->channelCount; c++)
+		k->halfSquare[c] += k->runSquare[c];
+	k->halfRows += rows - from;
+	k->rowsToHalf -= rows - from;
+}
+
 static void put_harmonics(wattlock_kernel *k, uint8_t *cells)
 {
-	/* Folded so that 62 terms hold all of a cycle: [parity][0 cosine, 1 sine]. */
-	int64_t folded[2][2][BINS / 4 + 1];
+	/*
+	 * Folded by the symmetries of the cycle: an odd order needs a quarter of the steps, an even one an eighth.
+	 * [0 odd, 1 twice odd, 2 four times any][0 cosine, 1 sine]
+	 */
+	int64_t folded[3][2][BINS / 4 + 1];
+	int64_t even[BINS / 2];
 	int32_t *a = k->bins;
-	const uint32_t half = BINS / 2, quarter = BINS / 4;
+	const uint32_t half = BINS / 2, quarter = BINS / 4, eighth = BINS / 8;
 	a[0] += a[BINS];
+	for (uint32_t b = 0; b < half; b++)
+		even[b] = (int64_t)a[b] + a[b + half];
 	for (uint32_t b = 0; b <= quarter; b++) {
 		const int alone = b == 0 || b == quarter;
-		const uint32_t mirror = half - b;
-		const int64_t even = (int64_t)a[b] + a[b + half], odd = (int64_t)a[b] - a[b + half];
-		const int64_t evenMirror = alone ? 0 : (int64_t)a[mirror] + a[mirror + half];
-		const int64_t oddMirror = alone ? 0 : (int64_t)a[mirror] - a[mirror + half];
-		folded[0][0][b] = even + evenMirror;
-		folded[0][1][b] = even - evenMirror;
-		folded[1][0][b] = odd - oddMirror;
-		folded[1][1][b] = odd + oddMirror;
+		const int64_t odd = (int64_t)a[b] - a[b + half];
+		const int64_t mirror = alone ? 0 : (int64_t)a[half - b] - a[BINS - b];
+		folded[0][0][b] = odd - mirror;
+		folded[0][1][b] = odd + mirror;
+	}
+	for (uint32_t b = 0; b <= eighth; b++) { /* quarter is odd: only step 0 has no mirror */
+		const int64_t sum = even[b] + even[b + quarter], difference = even[b] - even[b + quarter];
+		const int64_t mirrorSum = b == 0 ? 0 : even[quarter - b] + even[half - b];
+		const int64_t mirrorDifference = b == 0 ? 0 : even[quarter - b] - even[half - b];
+		folded[1][0][b] = difference - mirrorDifference;
+		folded[1][1][b] = difference + mirrorDifference;
+		folded[2][0][b] = sum + mirrorSum;
+		folded[2][1][b] = sum - mirrorSum;
 	}
 	uint32_t highest = 1932735283u / k->startIncrement; /* 0.45 of the sample rate */
 	if (highest > HARMONIC_MAX)
 		highest = HARMONIC_MAX;
 	put_number(cells, 10, highest);
 	for (uint32_t h = 2; h <= highest; h++) {
-		const int64_t *restrict forCosine = folded[h & 1][0];
-		const int64_t *restrict forSine = folded[h & 1][1];
+		const uint32_t kind = (h & 1) != 0 ? 0 : (h & 2) != 0 ? 1 : 2;
+		const uint32_t last = kind == 0 ? quarter : eighth;
+		const int64_t *restrict forCosine = folded[kind][0];
+		const int64_t *restrict forSine = folded[kind][1];
 		int64_t cosine = 0, sine = 0;
 		uint32_t index = 0;
-		for (uint32_t b = 0; b <= quarter; b++) {
+		for (uint32_t b = 0; b <= last; b++) {
 			cosine += forCosine[b] * BIN_SINE_Q15[index + BINS / 4];
 			sine += forSine[b] * BIN_SINE_Q15[index];
 			index += h;
@@ -734,7 +780,7 @@ static void close_window(wattlock_kernel *k, int atCrossing, uint8_t *cells)
 		k->increment = (uint32_t)(((uint64_t)2 << 48) / k->lockPeriodQ16);
 	}
 	k->synchronous = atCrossing;
-	k->rowsToHalf = rows_to_half(k);
+	k->rowsToHalf = rows_to_half(k->phase, k->increment);
 	if (k->stagedValid) {
 		const uint32_t freeRunRows = k->freeRunRows;
 		const uint32_t sameWindow = k->staged.cyclesPerWindow == k->active.cyclesPerWindow;
@@ -767,7 +813,7 @@ uint32_t wattlock_kernel_process(wattlock_kernel *k, const uint8_t *block, uint3
 		int ends;
 		if (run > RUN)
 			run = RUN;
-		if (run > k->rowsToHalf)
+		if (!k->synchronous && run > k->rowsToHalf)
 			run = k->rowsToHalf;
 		if (k->rows < limit && run > limit - k->rows)
 			run = limit - k->rows;
@@ -775,13 +821,10 @@ uint32_t wattlock_kernel_process(wattlock_kernel *k, const uint8_t *block, uint3
 			run = k->lostRows + 1 - k->sinceCrossing;
 		take_rows(k, block + (size_t)row * k->rowBytes, run);
 		run = follow_reference(k, run, &ends);
+		const uint32_t phaseBefore = k->phase;
 		accumulate(k, run);
 		row += run;
-		k->rowsToHalf -= run;
-		if (k->rowsToHalf == 0) {
-			end_half(k, ends);
-			k->rowsToHalf = rows_to_half(k);
-		}
+		share_halves(k, run, phaseBefore, ends);
 		if (!ends && k->synchronous && k->sinceCrossing > k->lostRows) {
 			k->synchronous = 0;
 			k->crossingKnown = 0;
