@@ -44,7 +44,7 @@ export interface AccuracySummary {
 	readonly accuracyClass: string;
 	readonly rows: number;
 	readonly passed: number;
-	/** Largest |error| / limit, and where. */
+	/** Largest |error| / limit of the rows in percent, and where. */
 	readonly worstShareOfLimit: number;
 	readonly worstRow: string;
 }
@@ -739,7 +739,7 @@ function summarise(rows: readonly AccuracyRow[]): AccuracySummary[] {
 		byClass.set(row.accuracyClass, list);
 	}
 	return [...byClass].map(([accuracyClass, list]) => {
-		const share = (row: AccuracyRow) => (row.limit > 0 ? Math.abs(row.error) / row.limit : 0);
+		const share = (row: AccuracyRow) => (row.unit === "%" && row.limit > 0 ? Math.abs(row.error) / row.limit : 0);
 		const worst = list.reduce((a, b) => (share(b) > share(a) ? b : a));
 		return {
 			accuracyClass,

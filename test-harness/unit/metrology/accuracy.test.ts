@@ -105,7 +105,7 @@ test("each seeded fault is seen by a stimulus made for it", () => {
 				: {}),
 		};
 		const stimulus = threePhase(family, shape, 1);
-		const layout = { phaseCount: 3, neutralCurrent: false, sampleBytes: 3, samplesPerSecond: 1003 } as const;
+		const layout = { phaseCount: 3, neutralCurrent: false, sampleBytes: 3, samplesPerSecond: 2003 } as const;
 		const kind = q ? "reactive" : "active";
 		const sound = errorPercent(stimulus, measure(stimulus, { family, seed: 1, windows: 20, layout }), kind);
 		const faulty = errorPercent(stimulus, measure(stimulus, { family, seed: 1, windows: 20, layout, fault }), kind);
