@@ -4,7 +4,9 @@
  * byte, the place of the array, else an i32. The answer is the i32 result and every array again. Numbers little-endian.
  * Each array is an allocation of its own length, so that a build with checks of addresses finds a byte too far.
  * `driver --functions` prints names, kinds of arguments and constants. `driver --count NAME BYTES TIMES` runs one call
- * again and again, for instruction counts.
+ * again and again, for instruction counts. `driver --secret NAME BYTES…` runs calls whose keys and data are memory that
+ * was never written: valgrind then reports every branch and every address that depends on them; `driver --leak` has one
+ * of each.
  */
 
 #include "calls.h"
@@ -82,9 +84,15 @@ static int keying(const char *name)
 }
 
 /* Arguments for a call on a message of `byteLength`: every array is at hand, every other length fits the function. */
-static void count_calls(const char *name, int32_t byteLength, long times)
+static void count_calls(const char *name, int32_t byteLength, long times, int isSecret)
 {
-	static uint8_t state[1024] __attribute__((aligned(8))), bytes[8][4096];
+	static uint8_t state[1024] __attribute__((aligned(8)));
+	uint8_t *bytes[8];
+	for (int i = 0; i < 8; i++) {
+		bytes[i] = isSecret ? malloc(4096) : calloc(1, 4096);
+		if (!bytes[i])
+			fail("out of memory");
+	}
 	int number = 0;
 	while (number < WATTLOCK_CRYPTO_COUNT && strcmp(wattlock_crypto_functions[number].name, name) != 0)
 		number++;
@@ -107,7 +115,7 @@ static void count_calls(const char *name, int32_t byteLength, long times)
 			arguments[i] = key[0];
 		} else if (kinds[i] != 'i') {
 			arguments[i].bytes = bytes[arrays++];
-			arguments[i].byteLength = sizeof bytes[0];
+			arguments[i].byteLength = 4096;
 		}
 	}
 	/* Lengths follow array and offset; what is not the message has a length of its own. */
@@ -142,14 +150,38 @@ static void count_calls(const char *name, int32_t byteLength, long times)
 	}
 }
 
+/* What the two reports look like: a lookup and a branch that depend on a secret. */
+static __attribute__((noinline)) void leak(void)
+{
+	static const volatile uint8_t table[256] = { 1 };
+	uint8_t *volatile place = malloc(1); /* volatile: the compiler need not know that it was never written */
+	uint8_t *secret = place;
+	if (!secret)
+		fail("out of memory");
+	if (table[*secret] == 1)
+		puts("looked up");
+	if (*secret & 1)
+		puts("branched");
+	free(secret);
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 2 && strcmp(argv[1], "--leak") == 0) {
+		leak();
+		return 0;
+	}
 	if (argc == 2 && strcmp(argv[1], "--functions") == 0) {
 		print_functions();
 		return 0;
 	}
 	if (argc == 5 && strcmp(argv[1], "--count") == 0) {
-		count_calls(argv[2], atoi(argv[3]), atol(argv[4]));
+		count_calls(argv[2], atoi(argv[3]), atol(argv[4]), 0);
+		return 0;
+	}
+	if (argc >= 4 && strcmp(argv[1], "--secret") == 0) {
+		for (int i = 2; i + 1 < argc; i += 2)
+			count_calls(argv[i], atoi(argv[i + 1]), 1, 1);
 		return 0;
 	}
 	if (argc != 3)

@@ -14,11 +14,9 @@ const FOLDER = join(ROOT, "test-harness", "crypto", "xs");
 const BUILD = join(ROOT, "build", "crypto");
 const XS = join(ROOT, "node_modules", "@agoric", "xsnap", "moddable", "xs");
 
-/** Objects of the Linux host that this runner has its own of, and those of the compiler alone. */
-const LEFT_OUT = [
-	...["board", "main", "compiler", "sample-kernel"],
-	...["xsLexical", "xsSyntaxical", "xsTree", "xsScope", "xsCode", "xsSourceMap", "xsScript"],
-];
+/** What is linked besides the engine without its parser; the rest of the host has its stand-in in runner.c. */
+const HOST_OBJECTS = ["memory", "archive", "root"];
+const PARSER = ["xsLexical", "xsSyntaxical", "xsTree", "xsScope", "xsCode", "xsSourceMap", "xsScript"];
 
 /** As engine.ts compiles our own C. */
 const FLAGS = [
@@ -72,12 +70,10 @@ export async function buildXsRunner(): Promise<XsRunner> {
 	mkdirSync(BUILD, { recursive: true });
 	const objects = join(LINUX_FOLDER, "objects");
 	const linked = readdirSync(objects)
-		.filter((name) => name.endsWith(".o") && !LEFT_OUT.includes(name.slice(0, -2)))
-		// the cryptography comes from here, also where the host has it already
-		.filter(
-			(name) => ![...CRYPTO_SOURCES, ...CRYPTO_BINDING].some((source) => source.endsWith(`/${name.slice(0, -2)}.c`)),
-		)
-		.map((name) => join(objects, name));
+		.filter((name) => name.endsWith(".o"))
+		.map((name) => name.slice(0, -2))
+		.filter((name) => (/^xs|^dtoa$/.test(name) ? !PARSER.includes(name) : HOST_OBJECTS.includes(name)))
+		.map((name) => join(objects, `${name}.o`));
 	const sources = [join(FOLDER, "runner.c"), ...CRYPTO_SOURCES, ...CRYPTO_BINDING];
 	const hash = createHash("sha256").update(text).update(FLAGS.join(" "));
 	for (const file of [...sources, ...linked]) hash.update(readFileSync(file));

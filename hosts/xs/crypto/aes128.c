@@ -295,10 +295,15 @@ void wattlock_aes_encrypt(const wattlock_aes *aes, uint8_t *first, uint8_t *seco
 /* The linear part of the inverse S-box: bit j is the sum of bits j + 2, j + 5 and j + 7. */
 static void unspread(uint32_t *q)
 {
-	uint32_t p[8];
-	memcpy(p, q, sizeof p);
-	for (int j = 0; j < 8; j++)
-		q[j] = p[(j + 2) % 8] ^ p[(j + 5) % 8] ^ p[(j + 7) % 8];
+	uint32_t p0 = q[0], p1 = q[1], p2 = q[2], p3 = q[3], p4 = q[4], p5 = q[5], p6 = q[6], p7 = q[7];
+	q[0] = p2 ^ p5 ^ p7;
+	q[1] = p3 ^ p6 ^ p0;
+	q[2] = p4 ^ p7 ^ p1;
+	q[3] = p5 ^ p0 ^ p2;
+	q[4] = p6 ^ p1 ^ p3;
+	q[5] = p7 ^ p2 ^ p4;
+	q[6] = p0 ^ p3 ^ p5;
+	q[7] = p1 ^ p4 ^ p6;
 }
 
 /* InvSubBytes by the circuit above: with S' = spread of the inverse in the field, unspread S' unspread undoes S'. */
