@@ -3,8 +3,9 @@
  * lane 1 the second. ShiftRows is never done: after k rounds row r still waits to be rotated by k x r columns, so
  * MixColumns looks k columns further for the row below, and the round keys are stored rotated the other way. What is
  * left after ten rounds is a rotation by two columns of rows 1 and 3. (Fixslicing: A. Adomnicai, T. Peyrin, "Fixslicing
- * AES-like ciphers", TCHES 2021.) The S-box is the circuit of J. Boyar and R. Peralta, "A small depth-16 circuit for the
- * AES S-box", 2012; its constant 0x63 is left out and lies in the round keys instead, which MixColumns does not change.
+ * AES-like ciphers", TCHES 2021.) The S-box is the circuit of 115 gates of J. Boyar and R. Peralta, "A new combinational
+ * logic minimization technique with applications to cryptology", 2009; its constant 0x63 is left out and lies in the
+ * round keys instead, which MixColumns does not change.
  */
 
 #include "aes128.h"
