@@ -229,7 +229,7 @@ const TWO_32 = 0x1_0000_0000;
 /**
  * From blocks of samples to measured values and registers. Time comes from the number of rows; energy is the sum over
  * all rows, whatever the windows do. Everything is allocated here; `feed` creates nothing.
- * About 5 KB of chunk bytes and 200 slots with its registers; the C kernel is outside both.
+ * About 3.3 KB of chunk bytes and 200 slots with its registers; the C kernel is outside both.
  */
 export class Metrology {
 	readonly configuration: MetrologyConfiguration;
