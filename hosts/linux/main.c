@@ -82,14 +82,6 @@ void *wattlock_reserve(size_t byteLength)
 	return address;
 }
 
-void *wattlock_reserve_more(void *address, size_t byteLength, size_t newByteLength)
-{
-	void *moved = mremap(address, byteLength, newByteLength, MREMAP_MAYMOVE);
-	if (moved == MAP_FAILED)
-		wattlock_fail(1, "no address space for flash: %s", strerror(errno));
-	return moved;
-}
-
 void wattlock_release(void *address, size_t byteLength)
 {
 	munmap(address, byteLength);

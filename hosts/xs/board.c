@@ -177,12 +177,7 @@ static bool cut_inside(wattlock_meter *meter)
 
 static void program(wattlock_meter *meter, uint32_t address, const uint8_t *from, uint32_t byteLength)
 {
-	uint8_t *cells = meter->flash + address;
-	for (uint32_t i = 0; i < byteLength; i++) {
-		uint8_t cleared = (uint8_t)~from[i];
-		if (cleared & ~cells[i])
-			cells[i] |= cleared;
-	}
+	wattlock_flash_program(&meter->flash, address, from, byteLength);
 	wattlock_send(meter, WATTLOCK_FLASH_PROGRAM, &address, 4, from, byteLength);
 }
 
@@ -202,9 +197,7 @@ static void host_flash_read(txMachine *the)
 		integer_result(the, STATUS_BAD_VALUE);
 		return;
 	}
-	const uint8_t *cells = meter->flash + (size_t)address;
-	for (uint32_t i = 0; i < byteLength; i++)
-		into[i] = (uint8_t)~cells[i];
+	wattlock_flash_read(&meter->flash, (size_t)address, into, byteLength);
 	integer_result(the, STATUS_OK);
 }
 
@@ -241,27 +234,23 @@ static void host_flash_erase(txMachine *the)
 		return;
 	}
 	uint32_t sectorIndex = (uint32_t)number;
-	uint8_t *cells = meter->flash + (size_t)sectorIndex * meter->sectorBytes;
+	size_t start = (size_t)sectorIndex * meter->sectorBytes;
 	bool cut = cut_inside(meter);
 	wattlock_send(meter, WATTLOCK_FLASH_ERASE, &sectorIndex, 4, NULL, 0);
 	if (cut) {
 		/* The board takes an erase as a whole; what was not reached is programmed back, so both sides agree. */
 		uint32_t done = meter->cutTornBytes < meter->sectorBytes ? meter->cutTornBytes : meter->sectorBytes;
-		uint32_t address = sectorIndex * meter->sectorBytes + done;
-		memset(cells, 0, done);
-		if (done < meter->sectorBytes) {
+		for (uint32_t at = done; at < meter->sectorBytes;) {
 			uint8_t piece[256];
-			for (uint32_t at = done; at < meter->sectorBytes; at += sizeof piece) {
-				uint32_t length = meter->sectorBytes - at < sizeof piece ? meter->sectorBytes - at : sizeof piece;
-				for (uint32_t i = 0; i < length; i++)
-					piece[i] = (uint8_t)~cells[at + i];
-				wattlock_send(meter, WATTLOCK_FLASH_PROGRAM, &address, 4, piece, length);
-				address += length;
-			}
+			uint32_t length = meter->sectorBytes - at < sizeof piece ? meter->sectorBytes - at : sizeof piece;
+			uint32_t address = (uint32_t)start + at;
+			wattlock_flash_read(&meter->flash, address, piece, length);
+			wattlock_send(meter, WATTLOCK_FLASH_PROGRAM, &address, 4, piece, length);
+			at += length;
 		}
 		wattlock_end(the, WATTLOCK_POWER_LOST, "power lost in an erase");
 	}
-	wattlock_zero(cells, meter->sectorBytes);
+	wattlock_flash_erase(&meter->flash, start, meter->sectorBytes);
 	integer_result(the, STATUS_OK);
 }
 
@@ -553,14 +542,13 @@ static void drop_blocks(wattlock_meter *meter)
 /* The machine is gone, and with it all that lived on its supply. The content of flash is the board's. */
 static void power_off(wattlock_meter *meter)
 {
-	if (meter->machine)
+	if (meter->machine) {
+		wattlock_enter(&meter->memory);
 		fxDeleteMachine(meter->machine);
+	}
 	meter->machine = NULL;
 	wattlock_memory_close(&meter->memory);
-	if (meter->flash)
-		wattlock_release(meter->flash, meter->flashReserved);
-	meter->flash = NULL;
-	meter->flashReserved = 0;
+	wattlock_flash_close(&meter->flash);
 	meter->flashLoaded = 0;
 	drop_blocks(meter);
 	meter->rowBytes = 0;
@@ -643,6 +631,7 @@ typedef void (*machine_work)(txMachine *the, wattlock_meter *meter, const void *
 static bool run_guarded(wattlock_meter *meter, machine_work work, const void *argument)
 {
 	txMachine *the = meter->machine;
+	wattlock_enter(&meter->memory);
 	txJump end = { .nextJump = NULL };
 	fxBeginMetering(the, within_budget, RUNAWAY_TICKS);
 	the->firstJump = &end;
@@ -822,16 +811,6 @@ static void advance(wattlock_meter *meter, double until)
 
 /* ---- frames ---- */
 
-static void grow_flash(wattlock_meter *meter, size_t byteLength)
-{
-	if (byteLength <= meter->flashReserved)
-		return;
-	byteLength = (byteLength + 4095) / 4096 * 4096;
-	meter->flash = meter->flash ? wattlock_reserve_more(meter->flash, meter->flashReserved, byteLength)
-		: wattlock_reserve(byteLength);
-	meter->flashReserved = byteLength;
-}
-
 static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteLength)
 {
 	static const size_t head = 8 + 8 + 4 * 4 + 32;
@@ -864,7 +843,6 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 		|| meter->flashLoaded > flashBytes)
 		wattlock_fail(2, "protocol: flash of %u sectors of %u bytes does not fit what was loaded", meter->sectorCount,
 			meter->sectorBytes);
-	grow_flash(meter, (size_t)flashBytes);
 
 	txCreation creation = {
 		.initialChunkSize = WATTLOCK_CHUNK_BYTES_INITIAL,
@@ -877,8 +855,8 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 		.nameModulo = (txSize)meter->root->machine->nameModulo,
 		.symbolModulo = (txSize)meter->root->machine->symbolModulo,
 	};
-	wattlock_memory_open(&meter->memory, WATTLOCK_SLOTS_MAX, WATTLOCK_CHUNK_BYTES_MAX, WATTLOCK_STACK_SLOTS);
 	meter->memory.meter = meter;
+	wattlock_memory_open(&meter->memory, WATTLOCK_SLOTS_MAX, WATTLOCK_CHUNK_BYTES_MAX, WATTLOCK_STACK_SLOTS);
 	txMachine *the = fxCloneMachine(&creation, meter->root->machine, "meter", &meter->memory);
 	if (!the) {
 		meter->endReason = WATTLOCK_OUT_OF_MEMORY;
@@ -1044,7 +1022,7 @@ static void query(wattlock_meter *meter, uint32_t what)
 			return;
 		statistics.slotsLive = (uint32_t)the->currentHeapCount;
 		statistics.chunkBytesLive = (uint32_t)the->currentChunksSize;
-		statistics.stackPeakSlots = wattlock_stack_peak(the);
+		statistics.stackPeakSlots = wattlock_stack_peak(&meter->memory);
 		statistics.meteringTicks = meter->meteringTicks;
 	}
 	wattlock_send(meter, WATTLOCK_STATISTICS, &statistics, sizeof statistics, NULL, 0);
@@ -1092,12 +1070,8 @@ void wattlock_meter_frame(wattlock_meter *meter, uint8_t kind, const uint8_t *pa
 			wattlock_fail(2, "protocol: flashLoad for meter %u, which is on", meter->index);
 		if (address + length > 0x40000000)
 			wattlock_fail(2, "protocol: flashLoad beyond 1 GiB");
-		grow_flash(meter, address + length);
-		for (size_t i = 0; i < length; i++) {
-			uint8_t cell = (uint8_t)~payload[4 + i];
-			if (meter->flash[address + i] != cell)
-				meter->flash[address + i] = cell;
-		}
+		wattlock_flash_erase(&meter->flash, address, length);
+		wattlock_flash_program(&meter->flash, address, payload + 4, length);
 		if (length > 0 && address + length > meter->flashLoaded)
 			meter->flashLoaded = address + length;
 		break;

@@ -73,10 +73,15 @@ enum {
 
 typedef struct wattlock_meter wattlock_meter;
 typedef struct wattlock_rows wattlock_rows;
+typedef struct wattlock_flash_block wattlock_flash_block;
 
 /* Memory of one machine: address space for the whole limit, touched only as far as it is used. `context` of XS. */
 typedef struct {
 	wattlock_meter *meter; /* NULL: the root machine */
+	txMachine *machine;
+	txSlot *idleStack; /* what a machine that does not run has on its stack */
+	size_t idleStackCount;
+	uint32_t stackPeak;
 	uint8_t *base;
 	size_t byteLength;
 	txSlot *slots;
@@ -89,6 +94,13 @@ typedef struct {
 	size_t chunksThreshold;
 	bool collecting; /* the machine is complete: the policy of memory.c holds */
 } wattlock_memory;
+
+/* Flash content that is not erased: a hash table of blocks (flash.c). All zero: an erased chip. */
+typedef struct {
+	wattlock_flash_block *entries;
+	size_t entryCount; /* a power of two */
+	size_t usedCount;
+} wattlock_flash;
 
 /* A firmware archive (archive.c): bytecode that runs in place, and the names it uses. */
 typedef struct {
@@ -163,9 +175,8 @@ struct wattlock_meter {
 	uint32_t randomUsed;
 	uint32_t randomCounter;
 
-	uint8_t *flash; /* inverted: a page never touched is erased */
-	size_t flashReserved;
-	size_t flashLoaded; /* end of the highest flashLoad */
+	wattlock_flash flash;
+	uint64_t flashLoaded; /* end of the highest flashLoad */
 	uint32_t sectorBytes;
 	uint32_t sectorCount;
 	uint32_t flashOperations;
@@ -183,7 +194,6 @@ struct wattlock_meter {
 
 /* Zeroed address space, touched lazily where the system can; never returns NULL. */
 void *wattlock_reserve(size_t byteLength);
-void *wattlock_reserve_more(void *address, size_t byteLength, size_t newByteLength);
 void wattlock_release(void *address, size_t byteLength);
 /* Makes the bytes zero again and gives their pages back where it can. */
 void wattlock_zero(void *address, size_t byteLength);
@@ -209,12 +219,14 @@ const char *wattlock_archive_open(wattlock_archive *archive, const uint8_t *byte
 
 void wattlock_memory_open(wattlock_memory *memory, size_t slots, size_t chunkBytes, size_t stackSlots);
 void wattlock_memory_close(wattlock_memory *memory);
+/* Puts the machine on the stack of this thread; before anything is done with it. */
+void wattlock_enter(wattlock_memory *memory);
 /* Set before any machine is made: collects at every chance, to find what a collection at the wrong moment breaks. */
 extern bool wattlock_collect_often;
 /* Collects everything, compacts, and gives unused pages back. */
 void wattlock_collect(txMachine *the);
 /* Deepest use of the machine's stack since it was made, in slots. */
-uint32_t wattlock_stack_peak(txMachine *the);
+uint32_t wattlock_stack_peak(wattlock_memory *memory);
 /* Bytes of this thread's stack that the engine may use from here on. */
 void wattlock_set_c_stack(size_t byteLength);
 /* Ends the machine of this meter from inside a host function; does not return. */
@@ -224,6 +236,13 @@ XS_FUNCTION_NORETURN void wattlock_end(txMachine *the, int reason, const char *f
 void wattlock_run_jobs(txMachine *the);
 /* What a thrown value says, for people. */
 void wattlock_describe_exception(txMachine *the, char *text, size_t byteLength);
+
+/* ---- flash.c ---- */
+
+void wattlock_flash_read(const wattlock_flash *flash, size_t address, uint8_t *into, size_t byteLength);
+void wattlock_flash_program(wattlock_flash *flash, size_t address, const uint8_t *from, size_t byteLength);
+void wattlock_flash_erase(wattlock_flash *flash, size_t address, size_t byteLength);
+void wattlock_flash_close(wattlock_flash *flash);
 
 /* ---- root.c ---- */
 

@@ -1,5 +1,5 @@
 /*
- * Memory of the machines. One reservation holds stack, slots and chunks of a machine up to its limit; pages are touched
+ * Memory of the machines. One reservation holds slots and chunks of a machine up to its limit; pages are touched
  * as the machine grows, so a thousand small machines stay small and each can still grow to exactly the limit.
  *
  * XS collects only when its slots or chunks have run out, and then goes on with whatever that freed: near the limit, or
@@ -38,7 +38,8 @@ static size_t smaller(size_t a, size_t b)
 void wattlock_memory_open(wattlock_memory *memory, size_t slots, size_t chunkBytes, size_t stackSlots)
 {
 	const size_t page = 4096;
-	size_t stackBytes = round_up(stackSlots * sizeof(txSlot), page);
+	/* Only the root machine has a stack of its own. */
+	size_t stackBytes = memory->meter ? 0 : round_up(stackSlots * sizeof(txSlot), page);
 	size_t slotBytes = round_up(slots * sizeof(txSlot), page);
 	memory->slotsMax = slots;
 	memory->chunksMax = chunkBytes + sizeof(txBlock);
@@ -51,13 +52,89 @@ void wattlock_memory_open(wattlock_memory *memory, size_t slots, size_t chunkByt
 	memory->chunksUsed = 0;
 	memory->chunksThreshold = 4096;
 	memory->collecting = false;
+	memory->machine = NULL;
+	memory->idleStack = NULL;
+	memory->idleStackCount = 0;
+	memory->stackPeak = 0;
+}
+
+/*
+ * The machines of a thread take turns on one stack: between two events a machine has some twenty slots there, which are
+ * kept aside while another one runs. The part that was used is zeroed then, so the depth can be read off: a frame in use
+ * is not zeros, and 64 empty slots in a row mean that nothing was ever deeper. (Looking from the far end would find what
+ * number conversion leaves there.)
+ */
+static _Thread_local txSlot *threadStack;
+static _Thread_local wattlock_memory *threadOccupant;
+
+static uint32_t used_depth(const txSlot *stackTop)
+{
+	static const txSlot empty;
+	uint32_t peak = 0, depth = 0, run = 0;
+	while (depth < WATTLOCK_STACK_SLOTS && run < 64) {
+		depth++;
+		if (memcmp(stackTop - depth, &empty, sizeof empty) == 0) {
+			run++;
+		} else {
+			run = 0;
+			peak = depth;
+		}
+	}
+	return peak;
+}
+
+/* @param keep whether the machine goes on later */
+static void leave_stack(bool keep)
+{
+	wattlock_memory *memory = threadOccupant;
+	threadOccupant = NULL;
+	if (!memory)
+		return;
+	txSlot *stackTop = threadStack + WATTLOCK_STACK_SLOTS;
+	uint32_t depth = used_depth(stackTop);
+	if (depth > memory->stackPeak)
+		memory->stackPeak = depth;
+	if (keep) {
+		size_t count = (size_t)(stackTop - memory->machine->stack);
+		if (count > memory->idleStackCount) {
+			memory->idleStack = realloc(memory->idleStack, count * sizeof(txSlot));
+			if (!memory->idleStack)
+				wattlock_fail(1, "out of memory for the stack of a meter");
+		}
+		memory->idleStackCount = count;
+		memcpy(memory->idleStack, stackTop - count, count * sizeof(txSlot));
+	}
+	memset(stackTop - depth, 0, depth * sizeof(txSlot));
+}
+
+void wattlock_enter(wattlock_memory *memory)
+{
+	if (threadOccupant == memory)
+		return;
+	leave_stack(true);
+	threadOccupant = memory;
+	if (memory->idleStackCount > 0)
+		memcpy(threadStack + WATTLOCK_STACK_SLOTS - memory->idleStackCount, memory->idleStack,
+			memory->idleStackCount * sizeof(txSlot));
+}
+
+uint32_t wattlock_stack_peak(wattlock_memory *memory)
+{
+	uint32_t depth = threadOccupant == memory ? used_depth(threadStack + WATTLOCK_STACK_SLOTS) : 0;
+	return depth > memory->stackPeak ? depth : memory->stackPeak;
 }
 
 void wattlock_memory_close(wattlock_memory *memory)
 {
+	if (threadOccupant == memory)
+		leave_stack(false);
+	free(memory->idleStack);
+	memory->idleStack = NULL;
+	memory->idleStackCount = 0;
 	if (memory->base)
 		wattlock_release(memory->base, memory->byteLength);
 	memory->base = NULL;
+	memory->machine = NULL;
 }
 
 static bool within(const wattlock_memory *memory, const uint8_t *address)
@@ -100,6 +177,42 @@ static void collect(txMachine *the, txFlag flags)
 	the->collectFlag |= XS_COLLECTING_FLAG;
 	fxCollect(the, flags);
 	the->collectFlag &= ~XS_COLLECTING_FLAG;
+	/* The sweep leaves the highest free slot first; the lowest first keeps a machine together, so its end can be cut. */
+	txSlot *reversed = NULL;
+	for (txSlot *slot = the->freeHeap; slot;) {
+		txSlot *next = slot->next;
+		slot->next = reversed;
+		reversed = slot;
+		slot = next;
+	}
+	the->freeHeap = reversed;
+}
+
+/* Gives back free slots at the end of the heap, in the steps in which it grows. Right after a collection. */
+static void cut_slots(txMachine *the, wattlock_memory *memory)
+{
+	static const txID isFree = 0x7FFF;
+	for (txSlot *slot = the->freeHeap; slot; slot = slot->next)
+		slot->ID = isFree;
+	size_t used = memory->slotsUsed;
+	while (used > WATTLOCK_SLOTS_INITIAL && memory->slots[used - 1].ID == isFree)
+		used--;
+	used = WATTLOCK_SLOTS_INITIAL + round_up(used - WATTLOCK_SLOTS_INITIAL, 64);
+	if (used >= memory->slotsUsed)
+		return;
+	txSlot *end = memory->slots + used;
+	txSlot **last = &the->freeHeap;
+	for (txSlot *slot = the->freeHeap; slot; slot = slot->next) {
+		if (slot < end) {
+			*last = slot;
+			last = &slot->next;
+		}
+	}
+	*last = NULL;
+	the->firstHeap->value.reference = end;
+	the->maximumHeapCount -= (txSize)(memory->slotsUsed - used);
+	wattlock_zero(end, (memory->slotsUsed - used) * sizeof(txSlot));
+	memory->slotsUsed = used;
 }
 
 void wattlock_collect(txMachine *the)
@@ -107,6 +220,11 @@ void wattlock_collect(txMachine *the)
 	wattlock_memory *memory = the->context;
 	txBlock *block = the->firstBlock;
 	collect(the, XS_COMPACT_FLAG);
+	if (memory->collecting) {
+		cut_slots(the, memory);
+		size_t live = (size_t)the->currentHeapCount;
+		memory->slotsThreshold = smaller(memory->slotsUsed + live / 16 + 64, memory->slotsMax);
+	}
 	/* What lies behind the last chunk is given back, but for a little to go on with. */
 	size_t keep = round_up((size_t)((uint8_t *)block->current - memory->chunks) + 256, 8);
 	if (memory->collecting && keep < memory->chunksUsed) {
@@ -160,18 +278,25 @@ txSlot *fxAllocateSlots(txMachine *the, txSize count)
 {
 	wattlock_memory *memory = the->context;
 	size_t wanted = (size_t)count;
-	if (!the->stackBottom)
-		return (txSlot *)memory->base;
+	if (!the->stackBottom) {
+		memory->machine = the;
+		if (!memory->meter)
+			return (txSlot *)memory->base;
+		if (!threadStack)
+			threadStack = wattlock_reserve(WATTLOCK_STACK_SLOTS * sizeof(txSlot));
+		wattlock_enter(memory);
+		return threadStack;
+	}
 	if (memory->collecting && (wattlock_collect_often || memory->slotsUsed + wanted > memory->slotsThreshold)) {
 		collect(the, XS_ORGANIC_FLAG);
 		size_t live = (size_t)the->currentHeapCount;
 		size_t free = memory->slotsUsed - 1 - live;
 		bool fits = memory->slotsUsed + wanted <= memory->slotsMax;
-		if (free > 0 && (!fits || free >= live / 3 + 32))
+		if (free > 0 && (!fits || free >= live / 16 + 16))
 			return (void *)-1; /* nothing has grown: the caller tries again */
 		if (!fits)
 			wattlock_end(the, WATTLOCK_OUT_OF_MEMORY, "memory full: all %zu slots are live", memory->slotsMax - 1);
-		memory->slotsThreshold = smaller(memory->slotsUsed + wanted + live / 3, memory->slotsMax);
+		memory->slotsThreshold = smaller(memory->slotsUsed + wanted, memory->slotsMax);
 	}
 	if (memory->slotsUsed + wanted > memory->slotsMax)
 		return NULL;
@@ -184,26 +309,6 @@ void fxFreeSlots(txMachine *the, void *slots)
 {
 	(void)the;
 	(void)slots;
-}
-
-uint32_t wattlock_stack_peak(txMachine *the)
-{
-	/* The reservation began as zeros and a frame in use is not zeros: 24 empty slots mean that none was ever there.
-	   (Number conversion borrows the far end of the stack, so looking from there would find its leavings.) */
-	static const txSlot empty;
-	txSlot *slot = the->stackTop;
-	uint32_t peak = 0, depth = 0, run = 0;
-	while (slot > the->stackBottom && run < 24) {
-		slot--;
-		depth++;
-		if (memcmp(slot, &empty, sizeof(txSlot)) == 0) {
-			run++;
-		} else {
-			run = 0;
-			peak = depth;
-		}
-	}
-	return peak;
 }
 
 void fxCreateMachinePlatform(txMachine *the)

@@ -272,8 +272,9 @@ void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
 		.stackCount = 4096,
 		.initialKeyCount = 4096,
 		.incrementalKeyCount = 256,
-		.nameModulo = 127,
-		.symbolModulo = 127,
+		/* Each clone has a copy of the two tables. */
+		.nameModulo = 61,
+		.symbolModulo = 1,
 	};
 	memset(root, 0, sizeof *root);
 	root->archive = *archive;

@@ -176,7 +176,7 @@ export async function buildEngine(options: EngineOptions = {}): Promise<Engine> 
 	const engine = filesOf(join(XS, "sources"), ".c").filter((path) => !LEFT_OUT.has(basename(path)));
 	const runtime = engine.filter((path) => !PARSER.has(basename(path))).map((path) => unit(path, theirsChecked));
 	const parser = engine.filter((path) => PARSER.has(basename(path))).map((path) => unit(path, theirsChecked));
-	const hostC = ["memory", "archive", "root", "board"].map((name) =>
+	const hostC = ["memory", "archive", "root", "flash", "board"].map((name) =>
 		unit(join(ROOT, "hosts", "xs", `${name}.c`), ours),
 	);
 	hostC.push(unit(join(ROOT, "hosts", "linux", "main.c"), ours));

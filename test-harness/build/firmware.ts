@@ -69,6 +69,33 @@ export function assignedNames(text: string): Set<string> {
 	return names;
 }
 
+/**
+ * Private names of top-level classes become ordinary ones: `#name` of class Meter is `_Meter_name`. XS keeps each private
+ * method in every instance (a slot each: 26 for a record log); as an ordinary one it is on the shared prototype. The
+ * class in the name keeps a subclass apart from its base. TypeScript has checked by then that nobody else looks inside.
+ */
+export function exposePrivateNames(text: string): string {
+	let owner = "";
+	const lines = text.split("\n");
+	for (const [index, line] of lines.entries()) {
+		if (owner === "") {
+			owner = /^(?:(?:var|let|const) )?(?:(\w+) = )?class\b(?: (\w+))?.*\{$/.exec(line)?.slice(1).find(Boolean) ?? "";
+			continue;
+		}
+		if (/^\};?$/.test(line)) {
+			owner = "";
+			continue;
+		}
+		if (/^\s*(?:\*|\/\*|\/\/)/.test(line)) continue;
+		if (/#[A-Za-z_]\w* in\b/.test(line))
+			throw new UserError(`"#name in object" is not supported on XS: ${line.trim()}`);
+		lines[index] = line
+			.replace(/^( +(?:(?:static|async|get|set) )*\*?)#([A-Za-z_]\w*)(?=\s*[(=;])/, `$1_${owner}_$2`)
+			.replace(/\.#([A-Za-z_]\w*)/g, `._${owner}_$1`);
+	}
+	return lines.join("\n");
+}
+
 /** One ES module for XS, of an entry and all it imports, with a list of its variables for the host. */
 export async function bundleFirmware(entry: string): Promise<string> {
 	try {
@@ -88,7 +115,7 @@ export async function bundleFirmware(entry: string): Promise<string> {
 			logLevel: "silent",
 			absWorkingDir: ROOT,
 		});
-		const text = outputFiles[0]!.text;
+		const text = exposePrivateNames(outputFiles[0]!.text);
 		return `${text}globalThis.wattlockAssigned = ${JSON.stringify(` ${[...assignedNames(text)].join(" ")} `)};\n`;
 	} catch (error) {
 		const errors = (error as Partial<BuildFailure>).errors;
