@@ -8,8 +8,9 @@ export const CAPTURE_BYTES_DEFAULT = 4096;
 
 /**
  * The last rows as the front end gave them, for bug reports, replay and a waveform view. Blocks are moved as bytes
- * (`copyWithin`, `set`), which is native code on every host: no loop over samples. A trigger lets some rows follow, then
- * the ring stands still until it is released, with what was before and after.
+ * (`copyWithin`, `set`), without a loop of ours; XS still sets typed arrays item by item, 166 000 metering ticks a second
+ * at 4 kHz and 7 channels, so a meter on XS may record only while a capture is wanted. A trigger lets some rows follow,
+ * then the ring stands still until it is released, with what was before and after.
  * Size: 4 096 bytes hold 73 ms of 7 int16 channels at 4 kHz; 16 cycles at 8 kHz would take 36 KB, a third of the heap,
  * so a board that wants them gives a larger `byteLength`.
  */
