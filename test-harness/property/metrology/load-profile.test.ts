@@ -7,6 +7,7 @@ import {
 	LOAD_PROFILE_STATE_BYTES,
 	LoadProfile,
 	type LoadProfileRow,
+	ProfileStatus,
 } from "../../../src/metrology/load-profile.js";
 import {
 	decodeRegisters,
@@ -66,6 +67,7 @@ test("rows add up to the registers under any power cuts and clock sets; no time 
 				const listener = { intervalEnded: (row: LoadProfileRow) => void rows.push({ ...row }) };
 				profile.listener = listener;
 				let utc = 800_000_000 + 123;
+				let highest = utc;
 				const commit = new DataView(new ArrayBuffer(REGISTER_BYTES + LOAD_PROFILE_STATE_BYTES));
 				const save = (): void => {
 					encodeRegisters(registers, commit);
@@ -97,7 +99,9 @@ test("rows add up to the registers under any power cuts and clock sets; no time 
 							run(step.seconds, 1000, false);
 							break;
 						case "set":
-							utc = Math.max(800_000_000, utc + step.seconds);
+							// all steps back together stay within the hold: beyond it time stamps may repeat, see below
+							highest = Math.max(highest, utc);
+							utc = Math.max(highest - HOLD_SECONDS_MAX, utc + step.seconds);
 							profile.clockSet(utc, registers);
 							if (rows.length !== stored) {
 								stored = rows.length;
@@ -149,6 +153,46 @@ test("rows add up to the registers under any power cuts and clock sets; no time 
 				assert.ok(last.activeImportMilliwattHours > imported);
 			},
 		),
+		{ seed, numRuns: 200 },
+	);
+});
+
+test("a clock that went back by more than the hold, in one step or in many: time stamps repeat, flagged, energy adds up", () => {
+	fc.assert(
+		fc.property(fc.array(fc.integer({ min: -3000, max: -1000 }), { minLength: 2, maxLength: 8 }), (steps) => {
+			const registers = new EnergyRegisters(Netting.vectorSum, 1000);
+			const profile = new LoadProfile(900);
+			const rows: LoadProfileRow[] = [];
+			profile.listener = { intervalEnded: (row) => void rows.push({ ...row }) };
+			let utc = 800_000_123;
+			const energies = new Float64Array([36_000_000, 0, 36_000_000]);
+			const run = (seconds: number): void => {
+				for (let s = 0; s < seconds; s += 10) {
+					utc += 10;
+					registers.add(energies, 1);
+					profile.advance(utc, 10_000, registers);
+				}
+			};
+			run(4000);
+			for (const step of steps) {
+				utc += step;
+				profile.clockSet(utc, registers);
+				run(300);
+			}
+			run(12_000);
+			let energy = 0;
+			const seen = new Set<number>();
+			for (const row of rows) {
+				assert.ok(
+					row.activeImportMilliwattHours > energy || row.durationSeconds === 0,
+					"no row takes energy of another",
+				);
+				energy = row.activeImportMilliwattHours;
+				seen.add(row.intervalStartSeconds);
+			}
+			if (seen.size < rows.length) assert.ok(rows.some((row) => (row.status & ProfileStatus.clockAdjusted) !== 0));
+			assert.ok(registers.activeImportMilliwattHours - energy <= 900 * 10, "only the open interval is missing");
+		}),
 		{ seed, numRuns: 200 },
 	);
 });
