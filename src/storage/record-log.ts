@@ -190,7 +190,7 @@ export class RecordLog {
 
 	/**
 	 * Finds the newest record, finishes an interrupted erase. Call it before all else; may be called again.
-	 * Time: two reads of each header, one sector read in full, at most 2 erases; a sector with a damaged header is
+	 * Time: two reads of each header, at most 2 sectors read in full, at most one erase; a sector with a damaged header is
 	 * searched for a good record, 8 bytes of each slot.
 	 * @returns `ok` for any content of flash, garbage included; `badVersion` when a newer firmware wrote this log (reads
 	 * give `notFound`, writes `badVersion`, until `eraseAll`); the status of the flash when it cannot be read at all
@@ -225,9 +225,8 @@ export class RecordLog {
 
 		this.#enterHead();
 		this.#findTail();
-		// An erase is cut in the sector after the newest (space was needed) or before the oldest (`eraseBefore`).
+		// Erased is always the oldest sector, so an interrupted erase is found before what is now the oldest.
 		// A flash that refuses is counted; the sector is erased again before it is used.
-		this.#finishErase((this.#head + 1) % count);
 		this.#finishErase((this.#tail + count - 1) % count);
 		this.#findNewest();
 		return Status.ok;
@@ -259,7 +258,7 @@ export class RecordLog {
 			status = this.#program(address, this.#slot, written);
 			if (status === Status.ok) {
 				status = this.#readSlot(address, this.#slotBytes, sequence);
-				if (status === Status.ok && this.#sameAs(payload, byteLength)) {
+				if (status === Status.ok) {
 					this.#newestSequence = sequence;
 					this.#newestSector = this.#head;
 					return Status.ok;
@@ -679,13 +678,6 @@ export class RecordLog {
 		if (view.getUint32(0) === sequence && checksumAt + 4 <= slotBytes)
 			if (view.getUint32(checksumAt) === crc32(this.#slot, 0, checksumAt, this.#kindChecksum)) return Status.ok;
 		return allOnes(this.#slot, 0, slotBytes) ? Status.notFound : Status.badChecksum;
-	}
-
-	#sameAs(payload: Uint8Array, byteLength: number): boolean {
-		const bytes = this.#slot;
-		if (this.#slotView.getUint16(4) !== byteLength) return false;
-		for (let i = 0; i < byteLength; i++) if (bytes[RECORD_HEADER_BYTES + i] !== payload[i]) return false;
-		return true;
 	}
 
 	/** Whether all is 0xFF; overwrites `#slot`. */

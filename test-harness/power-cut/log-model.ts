@@ -84,7 +84,7 @@ export class LogModel {
 				newest = sequence;
 			} else {
 				assert.equal(known, undefined, `record ${sequence} is lost (status ${status})`);
-				assert.ok(status === Status.badChecksum || status === Status.notFound);
+				assert.ok(status === Status.badChecksum || status === Status.notFound, `status ${status}`);
 			}
 		}
 		assert.equal(log.newestSequence, newest);

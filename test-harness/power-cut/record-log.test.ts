@@ -91,7 +91,7 @@ test("a cut at every operation of an append, at every fill of the ring", () => {
 		}
 	}
 	console.log(`${cuts} cuts`);
-	assert.ok(cuts > 2000);
+	assert.ok(cuts > 2000, `${cuts}`);
 });
 
 test("a cut in an append, a cut in the recovery from it, and a cut in the recovery from that", () => {
@@ -128,7 +128,7 @@ test("a cut in an append, a cut in the recovery from it, and a cut in the recove
 			);
 	}
 	console.log(`${opens} recoveries`);
-	assert.ok(opens > 1000);
+	assert.ok(opens > 1000, `${opens}`);
 });
 
 test("a cut at every operation of prepare, and of appends that use what it prepared", () => {

@@ -73,7 +73,7 @@ function run(world: World, heldMin: number): void {
 			} else if (step.do === "eraseOlder") {
 				const { newestSequence, oldestSequence } = log;
 				assert.equal(log.eraseBefore(newestSequence), Status.ok);
-				assert.ok(log.oldestSequence <= Math.max(oldestSequence, newestSequence));
+				assert.ok(log.oldestSequence <= Math.max(oldestSequence, newestSequence), "erased too much");
 			} else if (step.do === "eraseAll") {
 				model.known.clear();
 				assert.equal(log.eraseAll(), Status.ok);
@@ -168,7 +168,7 @@ test("any garbage on flash: nothing throws, what is damaged is counted, and the 
 				}
 				const { tornRecordsSeen, badRecordsSeen, badSectorsSeen } = log.counters;
 				const wiped = log.nextSequence <= count || log.oldestSequence > oldest;
-				if (lost > 0 && !wiped) assert.ok(tornRecordsSeen + badRecordsSeen + badSectorsSeen > 0);
+				if (lost > 0 && !wiped) assert.ok(tornRecordsSeen + badRecordsSeen + badSectorsSeen > 0, "not counted");
 				for (let i = 0; i < 60; i++) {
 					const payload = distinct(1000 + i, new Uint8Array(geometry.recordBytes));
 					assert.equal(log.append(payload, payload.length), Status.ok);

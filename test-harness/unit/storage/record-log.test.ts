@@ -5,8 +5,8 @@ import { crc32 } from "../../../src/bytes/crc.js";
 import { InvariantError, Status } from "../../../src/bytes/status.js";
 import type { NorFlash } from "../../../src/platform/flash.js";
 import { RecordLog, recordsHeldMin, slotBytesOf } from "../../../src/storage/record-log.js";
-import { FlashSimulator } from "../../board/flash-simulator.js";
-import { LogModel, openSmall, payloadOf, SMALL, SMALL_SLOTS } from "../../power-cut/log-model.js";
+import { FlashSimulator, PowerCut } from "../../board/flash-simulator.js";
+import { distinct, hex, LogModel, openSmall, payloadOf, SMALL, SMALL_SLOTS } from "../../power-cut/log-model.js";
 
 const STRICT = Object.freeze({ ...SMALL, writeBytes: 16, writeOnce: true });
 
@@ -54,7 +54,10 @@ test("every bit of the first sector is where the tables say", () => {
 	covered.set(flash.image.subarray(0, 4));
 	covered.set(flash.image.subarray(32, 42), 4);
 	assert.equal(view.getUint32(42), crc32(covered, 0, 14));
-	assert.ok(flash.image.subarray(46).every((byte) => byte === 0xff));
+	assert.ok(
+		flash.image.subarray(46).every((byte) => byte === 0xff),
+		"the rest is blank",
+	);
 });
 
 test("the ring keeps the newest, one program per record, erases evenly", () => {
@@ -203,7 +206,7 @@ test("flash that refuses or forgets: another place is tried, nothing acknowledge
 			if (i % 9 === 0) assert.equal(log.prepare(), Status.ok);
 		}
 		model.check(log, SMALL_SLOTS);
-		assert.ok(log.counters.writeFailures + log.counters.flashFailures > 0);
+		assert.ok(log.counters.writeFailures + log.counters.flashFailures > 0, "counted");
 		const again = new RecordLog(bad, 0, SMALL.sectorCount, SMALL.kind, SMALL.recordBytes);
 		assert.equal(again.open(), Status.ok);
 		model.check(again, SMALL_SLOTS);
@@ -287,11 +290,76 @@ test("eraseBefore erases whole sectors only, never the newest record; eraseAll g
 	assert.equal(openSmall(flash).nextSequence, next);
 });
 
+test("a record in the place of another is not taken for it", () => {
+	const flash = new FlashSimulator(SMALL);
+	const log = openSmall(flash);
+	for (let i = 1; i <= 3; i++) log.append(new Uint8Array(20).fill(i), 20);
+	const image = flash.image;
+	image.copyWithin(32 + 32, 32, 64);
+	flash.image = image;
+	const moved = openSmall(flash);
+	const into = new Uint8Array(20);
+	assert.equal(moved.read(1, into), Status.ok);
+	assert.equal(moved.read(2, into), Status.badChecksum);
+	assert.equal(moved.read(3, into), Status.ok);
+	assert.equal(moved.counters.badRecordsSeen, 1);
+});
+
+test("eraseBefore spares the newest good record when only torn ones follow", () => {
+	const flash = new FlashSimulator(STRICT);
+	const log = openSmall(flash);
+	for (let i = 1; i <= SMALL_SLOTS; i++) log.append(payloadOf(i), 4);
+	log.prepare();
+	flash.powerCut(2, 9);
+	assert.throws(() => log.append(payloadOf(99), 4), PowerCut);
+	flash.restart();
+	const again = openSmall(flash);
+	assert.equal(again.nextSequence, SMALL_SLOTS + 2);
+	assert.equal(again.newestSequence, SMALL_SLOTS);
+	assert.equal(again.counters.tornRecordsSeen, 1);
+	assert.equal(again.eraseBefore(1000), Status.ok);
+	assert.equal(again.readNewest(new Uint8Array(20)), Status.ok);
+	assert.equal(again.readSequence, SMALL_SLOTS);
+});
+
+test("a sector that was erased ahead and is no longer blank is erased again before it is used", () => {
+	const flash = new FlashSimulator(SMALL);
+	const log = openSmall(flash);
+	for (let i = 1; i <= SMALL_SLOTS; i++) log.append(payloadOf(i), 4);
+	log.prepare();
+	assert.deepEqual([...flash.wear], [1, 1, 0, 0]);
+	const image = flash.image;
+	image[SMALL.sectorBytes + 200]! ^= 4;
+	flash.image = image;
+	const again = openSmall(flash);
+	assert.equal(again.append(payloadOf(8), 4), Status.ok);
+	assert.deepEqual([...flash.wear], [1, 2, 0, 0]);
+	assert.equal(openSmall(flash).nextSequence, SMALL_SLOTS + 2);
+});
+
+test("open alone finishes an interrupted erase, whatever part of the sector is left", () => {
+	for (const tornBytes of [1, 15, 16, 31, 32, 33, 100, 255]) {
+		const flash = new FlashSimulator(STRICT);
+		const log = openSmall(flash);
+		const secret = distinct(tornBytes, new Uint8Array(20));
+		for (let i = 1; i <= SMALL_SLOTS; i++) log.append(secret, 20);
+		log.append(payloadOf(1), 4);
+		flash.powerCut(1, tornBytes);
+		assert.throws(() => log.eraseBefore(log.newestSequence), PowerCut);
+		flash.restart();
+		assert.equal(Buffer.from(flash.image).includes(hex(secret), 0, "hex"), tornBytes < 240);
+		const again = openSmall(flash);
+		assert.equal(Buffer.from(flash.image).includes(hex(secret), 0, "hex"), false);
+		assert.equal(again.counters.erasesFinished, 1);
+		assert.equal(again.oldestSequence, SMALL_SLOTS + 1);
+	}
+});
+
 test("no expression in the methods allocates", () => {
 	for (const name of ["record-log", "register-store", "profile-store", "event-store", "settings-store"]) {
 		const source = readFileSync(new URL(`../../../src/storage/${name}.ts`, import.meta.url), "utf8");
 		const methods = source.slice(source.indexOf("open(): Status {"));
-		assert.ok(methods.length > 400);
+		assert.ok(methods.length > 400, "methods found");
 		const found = methods
 			.replace(/\/\*[\s\S]*?\*\/|\/\/.*|throw new InvariantError/g, "")
 			.match(/\bnew \w+|\.(subarray|slice|map|filter|concat)\(|\.\.\.|for \((const|let) [^;]* of|=> [{(]/);

@@ -30,7 +30,6 @@ test("the plan: areas follow one another, fill the partition, and hold what they
 	assert.equal(layout.STORAGE_SECTORS * layout.SECTOR_BYTES, 1024 * 1024);
 	assert.equal(recordsHeldMin(layout.REGISTER_SECTORS.sectorCount, 4096, 560), 441);
 	assert.equal(recordsHeldMin(layout.PROFILE_SECTORS.sectorCount, 4096, 52), 5985);
-	assert.ok(5985 >= 60 * 96);
 	assert.equal(recordsHeldMin(layout.EVENT_SECTORS.sectorCount, 4096, 36), 1260);
 });
 
@@ -87,7 +86,7 @@ test("events: time, code, detail, chain; a clock that is not set is told", () =>
 	assert.deepEqual(event, { utcSeconds: 123, code: 0xfffe, detail: -2_147_483_648, chain });
 	assert.equal(store.readNewest(event), Status.ok);
 	assert.equal(event.utcSeconds, CLOCK_INVALID);
-	assert.ok(event.chain.every((byte) => byte === 0xff));
+	assert.deepEqual([...event.chain], new Array(16).fill(0xff));
 	assert.equal(store.read(2, event), Status.ok);
 	assert.equal(event.utcSeconds, CLOCK_INVALID);
 });
