@@ -21,6 +21,8 @@ enum { STATUS_OK = 0, STATUS_BAD_LENGTH = 1, STATUS_BAD_VALUE = 7 };
 
 /* Ticks of the runaway guard: 50 M are about 20 s of an ESP32-C6, more than any watchdog waits. */
 #define RUNAWAY_TICKS 50000000
+/* What a burst of work took is given back this often, in board time. */
+#define COLLECT_MILLISECONDS 10000
 /* Ticks of the firmware at one and the same time, before it counts as a runaway. */
 #define EQUAL_TIMES_MAX 10000
 
@@ -806,6 +808,11 @@ static void advance(wattlock_meter *meter, double until)
 		}
 	}
 	set_now(meter, until);
+	if (meter->nowMilliseconds >= meter->collectedMilliseconds + COLLECT_MILLISECONDS) {
+		meter->collectedMilliseconds = meter->nowMilliseconds;
+		if (!run_guarded(meter, collect_garbage, NULL))
+			return;
+	}
 	send_done(meter);
 }
 
@@ -818,6 +825,7 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 		wattlock_fail(2, "protocol: powerOn for meter %u, which is on", meter->index);
 	meter->nowMilliseconds = read_double(payload);
 	meter->powerOnMilliseconds = meter->nowMilliseconds;
+	meter->collectedMilliseconds = meter->nowMilliseconds;
 	meter->firmwareMilliseconds = 0;
 	meter->utcSecondsAtPowerOn = read_double(payload + 8);
 	meter->sectorBytes = read32(payload + 16);

@@ -163,6 +163,7 @@ struct wattlock_meter {
 	double utcSecondsAtPowerOn;
 	double meteringTicks;
 
+	double collectedMilliseconds; /* when memory was last given back */
 	txSlot handlers;
 	txSlot sampleBlock;
 	txSlot linkBuffer;
