@@ -53,6 +53,8 @@ export class RegisterStore {
 	readonly #row = new Uint8Array(PROFILE_ROW_BYTES);
 	readonly #rowView = new DataView(this.#row.buffer);
 	#rowPending = false;
+	/** The newest commit is of a newer firmware: it is not buried under ours. */
+	#newerVersion = false;
 	#rowSequence = 0;
 	#nextCommitMilliseconds = 0;
 	#powerFailAllowedMilliseconds = Number.NEGATIVE_INFINITY;
@@ -71,13 +73,16 @@ export class RegisterStore {
 	 * The registers of the newest good commit, and its row if one was on its way.
 	 * @param into 512 bytes; receives the registers from index 0
 	 * @returns `ok`, with `byteLength` set; `notFound` on a new meter; `badChecksum` when there were commits and none is
-	 * good (not a new meter: registers are lost, say so); `badVersion`
+	 * good (registers are lost, say so; a cut in the very first commit of a new meter looks the same); `badVersion` when a
+	 * newer firmware wrote it: commits are then refused too, so that its registers stay
 	 */
 	load(into: Uint8Array): Status {
 		const bytes = this.#bytes;
 		this.#rowPending = false;
+		this.#newerVersion = false;
 		const status = this.log.readNewest(bytes);
 		if (status !== Status.ok) return status;
+		this.#newerVersion = this.log.readVersion > COMMIT_VERSION;
 		if (this.log.readVersion !== COMMIT_VERSION) return Status.badVersion;
 		const withRow = this.log.readByteLength >= COMMIT_HEADER_BYTES && (bytes[0]! & FLAG_ROW) !== 0;
 		const start = withRow ? COMMIT_HEADER_BYTES + PROFILE_ROW_BYTES : COMMIT_HEADER_BYTES;
@@ -169,6 +174,7 @@ export class RegisterStore {
 	#write(registers: Uint8Array, byteLength: number, flags: number): Status {
 		if (!(byteLength >= 0 && byteLength <= REGISTER_BYTES_MAX && byteLength <= registers.length))
 			return Status.badLength;
+		if (this.#newerVersion) return Status.badVersion;
 		const bytes = this.#bytes;
 		const view = this.#view;
 		let at = COMMIT_HEADER_BYTES;

@@ -160,6 +160,20 @@ test("registers: a row whose append failed goes along with every commit until it
 	assert.equal(row.intervalStartSeconds, 900);
 });
 
+test("registers: the commit of a newer firmware is not buried", () => {
+	const flash = new FlashSimulator(STRICT);
+	const area = layout.REGISTER_SECTORS;
+	const log = new RecordLog(flash, area.firstSector, area.sectorCount, layout.REGISTER_KIND, 560);
+	log.open();
+	log.append(new Uint8Array(100), 100, 2);
+	const store = new RegisterStore(flash);
+	assert.equal(store.open(), Status.ok);
+	assert.equal(store.load(new Uint8Array(512)), Status.badVersion);
+	assert.equal(store.commit(0, new Uint8Array(100), 100), Status.badVersion);
+	assert.equal(store.commitPowerFail(0, new Uint8Array(100), 100), Status.badVersion);
+	assert.equal(store.log.nextSequence, 2);
+});
+
 test("the declared loss: power x (period + 1 s)", () => {
 	assert.equal(declaredLossMilliwattHours(3_600_000, 59_000), 60_000);
 	assert.equal(declaredLossMilliwattHours(41_400_000, 60_000), 701_500);
