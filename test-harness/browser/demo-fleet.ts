@@ -5,6 +5,7 @@ import type { EventEntry } from "../../src/messages/events.js";
 import type { ProfileRow } from "../../src/messages/profile.js";
 import { NOT_AVAILABLE } from "../../src/messages/reading.js";
 import { Unit } from "../../src/messages/snapshot.js";
+import { EventCode } from "../../src/metrology/events.js";
 import type { ProcessReply } from "../concentrator/process.js";
 import { ROOT } from "../root.js";
 import { temporaryFolder } from "../unit/concentrator/bench.js";
@@ -32,6 +33,19 @@ const HOUSES: readonly House[] = [
 	{ phases: 1, baseWatts: [380], solarWatts: 2400, lagDegrees: 4, distortion: 0.08 },
 	{ phases: 3, baseWatts: [3400, 3250, 3600], solarWatts: 0, lagDegrees: 24, distortion: 0.06 },
 	{ phases: 3, baseWatts: [510, 740, 260], solarWatts: 5200, lagDegrees: 11, distortion: 0.1 },
+];
+
+const CODES = [
+	EventCode.powerDown,
+	EventCode.powerUp,
+	EventCode.clockSet,
+	EventCode.tariffChanged,
+	EventCode.coverOpened,
+	EventCode.coverClosed,
+	EventCode.phaseLossStart,
+	EventCode.phaseLossEnd,
+	EventCode.magneticFieldStart,
+	EventCode.magneticFieldEnd,
 ];
 
 const INTERVAL = 900;
@@ -141,7 +155,9 @@ export class DemoFleet {
 			detail,
 		});
 		for (let count = 0; count < 4 + index * 2; count++)
-			meter.events.push(event(first + (count * days * DAY) / (5 + index * 2), 1 + ((count * 5 + index) % 12), count));
+			meter.events.push(
+				event(first + (count * days * DAY) / (5 + index * 2), CODES[(count * 3 + index) % CODES.length]!, count),
+			);
 		meter.captureChannels = [];
 		this.#capture(index);
 		meter.registers = [

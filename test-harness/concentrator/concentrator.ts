@@ -750,9 +750,11 @@ export class Concentrator {
 				this.messages.duplicates++;
 			} else {
 				const write = this.#conflictWrite(meter, name, sequence, raw, now);
-				if (write) writes.push(write);
 				log.conflict(sequence);
-				this.#log(`meter ${meter.id}: ${name} ${sequence} came again with other content, both are kept`);
+				if (write) {
+					writes.push(write);
+					this.#log(`meter ${meter.id}: ${name} ${sequence} came again with other content, both are kept`);
+				}
 			}
 		}
 		if (asked) this.#progressed(meter, asked);

@@ -2,7 +2,6 @@ import { UserError } from "../user-error.js";
 import { BrokerLink } from "./broker-link.js";
 import { type ConcentratorClock, RealClock, VirtualClock } from "./clock.js";
 import { Concentrator, type MeterCollection } from "./concentrator.js";
-import { learnEventNames } from "./event-names.js";
 import { HttpServer } from "./server.js";
 import { Store, StoreError } from "./store.js";
 
@@ -150,7 +149,6 @@ export class ConcentratorProcess {
 			);
 		let server: HttpServer | undefined;
 		try {
-			await loadEventNames();
 			const concentrator = new Concentrator({ clock, store, log, allow: options.allow });
 			await concentrator.start();
 			const holder: { process?: ConcentratorProcess } = {};
@@ -266,15 +264,6 @@ export class ConcentratorProcess {
 			this.#log("stopped");
 		})();
 		return this.#stopping;
-	}
-}
-
-/** The firmware's table of event codes, where this tree has it. */
-async function loadEventNames(): Promise<void> {
-	try {
-		learnEventNames((await import(new URL("../../src/metrology/events.js", import.meta.url).href)) as never);
-	} catch (error) {
-		if ((error as { code?: string }).code !== "ERR_MODULE_NOT_FOUND") throw error;
 	}
 }
 

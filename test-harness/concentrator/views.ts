@@ -7,6 +7,7 @@ import { UTC_INVALID } from "../../src/messages/kinds.js";
 import type { ProfileRow } from "../../src/messages/profile.js";
 import { NOT_AVAILABLE, type Reading, ReadingFlag } from "../../src/messages/reading.js";
 import { decodeRegisterEntry, decodeSnapshotHeader, type RegisterEntry } from "../../src/messages/snapshot.js";
+import { eventName } from "../../src/metrology/events.js";
 import type {
 	CaptureView,
 	DiagnosticsView,
@@ -16,7 +17,6 @@ import type {
 	ReadingView,
 	SnapshotView,
 } from "./api.js";
-import { eventName } from "./event-names.js";
 
 /** UTCTime of the wire for people: null when the meter's clock was invalid. */
 export function utcView(utcSeconds: number): number | null {
@@ -125,6 +125,12 @@ export function profileRowView(
 	};
 }
 
+/** Null for a code of a later firmware. */
+function knownEventName(code: number): string | null {
+	const name = eventName(code);
+	return name === "unknown" ? null : name;
+}
+
 export function eventView(series: number, entry: EventEntry, receivedUtcSeconds: number): EventView {
 	return {
 		series,
@@ -132,7 +138,7 @@ export function eventView(series: number, entry: EventEntry, receivedUtcSeconds:
 		utcSeconds: utcView(entry.utcSeconds),
 		receivedUtcSeconds,
 		code: entry.code,
-		name: eventName(entry.code),
+		name: knownEventName(entry.code),
 		detail: entry.detail,
 	};
 }

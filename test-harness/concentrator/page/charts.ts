@@ -5,8 +5,6 @@ import {
 	DataZoomComponent,
 	GridComponent,
 	LegendComponent,
-	MarkAreaComponent,
-	MarkLineComponent,
 	PolarComponent,
 	TooltipComponent,
 } from "echarts/components";
@@ -23,8 +21,6 @@ echarts.use([
 	TooltipComponent,
 	LegendComponent,
 	DataZoomComponent,
-	MarkAreaComponent,
-	MarkLineComponent,
 	AriaComponent,
 	CanvasRenderer,
 ]);
@@ -169,7 +165,7 @@ export function axis(colours: Theme, more: object = {}): object {
 export function legend(colours: Theme, more: object = {}): object {
 	return {
 		top: 0,
-		left: 0,
+		right: 0,
 		icon: "roundRect",
 		itemWidth: 12,
 		itemHeight: 4,
@@ -180,10 +176,10 @@ export function legend(colours: Theme, more: object = {}): object {
 	};
 }
 
-/** The next of 1, 2, 2.5, 5 times a power of ten: a round end of an axis. */
+/** The next round number: the end of an axis. */
 export function roundUp(value: number): number {
 	if (!(value > 0)) return 1;
 	const decade = 10 ** Math.floor(Math.log10(value));
-	for (const step of [1, 2, 2.5, 5, 10]) if (value <= step * decade * 1.0001) return step * decade;
+	for (const step of [1, 1.5, 2, 3, 4, 5, 6, 8, 10]) if (value <= step * decade * 1.0001) return step * decade;
 	return 10 * decade;
 }

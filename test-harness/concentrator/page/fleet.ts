@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import type { MeterSummaryView, PowerPointView } from "../api.js";
+import type { MeterSummaryView, PowerPointView, ReadingView } from "../api.js";
 import { axis, Chart, legend, tooltip } from "./charts.js";
 import { h, panel, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
@@ -18,8 +18,13 @@ interface Column {
 
 const HEALTH_ORDER = { bad: 0, attention: 1, unknown: 2, good: 3 } as const;
 
+/** The reading, while it tells what is; what a meter measured before it went away is not shown as if it were now. */
+export function present(meter: MeterSummaryView): ReadingView | null {
+	return meter.state === "online" ? meter.reading : null;
+}
+
 export function meanVoltage(meter: MeterSummaryView): number | null {
-	const phases = meter.reading?.phases ?? [];
+	const phases = present(meter)?.phases ?? [];
 	if (phases.length === 0) return null;
 	return phases.reduce((sum, phase) => sum + phase.voltageMillivolts, 0) / phases.length;
 }
@@ -27,9 +32,15 @@ export function meanVoltage(meter: MeterSummaryView): number | null {
 const COLUMNS: readonly Column[] = [
 	{ key: "id", title: "Meter", numeric: false, value: (meter) => meter.id },
 	{ key: "state", title: "State", numeric: false, value: (meter) => HEALTH_ORDER[meter.health] },
-	{ key: "power", title: "Power", numeric: true, value: (meter) => meter.reading?.powerMilliwatts ?? null },
+	{ key: "power", title: "Power", numeric: true, value: (meter) => present(meter)?.powerMilliwatts ?? null },
 	{ key: "voltage", title: "Voltage", numeric: true, help: "mean of the phases", value: meanVoltage },
-	{ key: "pf", title: "PF", numeric: true, help: "power factor", value: (m) => m.reading?.powerFactorPermille ?? null },
+	{
+		key: "pf",
+		title: "PF",
+		numeric: true,
+		help: "power factor",
+		value: (m) => present(m)?.powerFactorPermille ?? null,
+	},
 	{
 		key: "import",
 		title: "A+",
@@ -109,9 +120,9 @@ class Row {
 		set("state", meter.healthReasons[0] ? format.words(meter.healthReasons[0]) : STATE_WORDS[meter.state]);
 		setAttribute(this.#cells.get("state")!, "class", `tag ${meter.health}`);
 		setAttribute(this.#cells.get("state")!, "title", meter.healthReasons.map(format.words).join(", ") || "all is well");
-		set("power", format.power(reading?.powerMilliwatts));
+		set("power", format.power(present(meter)?.powerMilliwatts));
 		set("voltage", format.voltage(meanVoltage(meter)));
-		set("pf", format.factor(reading?.powerFactorPermille));
+		set("pf", format.factor(present(meter)?.powerFactorPermille));
 		set("import", format.energy(reading?.activeEnergyImport));
 		set("export", format.energy(reading?.activeEnergyExport));
 		set("offset", format.offset(meter.clockOffsetSeconds));
@@ -159,7 +170,7 @@ class Row {
 					showSymbol: false,
 					silent: true,
 					lineStyle: { width: 1.5, color: colours.accent },
-					areaStyle: { color: colours.accent, opacity: 0.12 },
+					areaStyle: { color: colours.accent, opacity: 0.12, origin: "start" },
 				},
 			],
 		}));
@@ -181,7 +192,7 @@ function tile(
 		"div",
 		{ class: `tile ${attributes.class ?? ""}` },
 		h("span", {}, title),
-		h("p", {}, value, unit),
+		h("p", {}, value, " ", unit),
 		note,
 	);
 	return {

@@ -116,7 +116,10 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 	};
 
 	// --- waveform ---
-	const waveElement = h("div", { class: "chart wave" });
+	const waveElement = h("div", {
+		class: "chart wave",
+		"data-empty": "A waveform appears here while the meter answers.",
+	});
 	const wave = panel("Waveform", { note: "waiting for the meter" }, waveElement);
 	const waveChart = chart(waveElement, "waveform of voltages and currents");
 	let paused = false;
@@ -138,10 +141,10 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 	wave.tools.append(pause);
 
 	// --- phasors and quadrants ---
-	const phasorElement = h("div", { class: "chart square" });
+	const phasorElement = h("div", { class: "chart square", "data-empty": "No reading yet." });
 	const phasors = panel("Phasors", {}, phasorElement);
 	const phasorChart = chart(phasorElement, "phasor diagram");
-	const quadrantElement = h("div", { class: "chart square" });
+	const quadrantElement = h("div", { class: "chart square", "data-empty": "No reading yet." });
 	const quadrants = panel("P and Q", { id: "quadrants", note: "four quadrants" }, quadrantElement);
 	const quadrantChart = chart(quadrantElement, "active and reactive power in four quadrants");
 
@@ -150,12 +153,15 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 	const phases = panel("Phases", { class: "flush" }, h("div", { class: "scroll" }, phaseTable));
 
 	// --- power over time ---
-	const historyElement = h("div", { class: "chart history" });
+	const historyElement = h("div", { class: "chart history", "data-empty": "No reading yet." });
 	const history = panel("Power over time", { note: "readings kept by the concentrator" }, historyElement);
 	const historyChart = chart(historyElement, "power per phase over time");
 
 	// --- load profile ---
-	const profileElement = h("div", { class: "chart profile" });
+	const profileElement = h("div", {
+		class: "chart profile",
+		"data-empty": "No interval yet: the first row comes at the end of the first interval.",
+	});
 	const profile = panel("Load profile", {}, profileElement);
 	const profileChart = chart(profileElement, "energy of each interval");
 	profile.tools.append(h("a", { class: "button", href: `${path}/profile.csv`, download: `profile-${id}.csv` }, "CSV"));
@@ -179,8 +185,8 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 		h("div", { class: "grid three" }, wave.root, phasors.root, quadrants.root),
 		h("div", { class: "grid two" }, history.root, phases.root),
 		profile.root,
-		h("div", { class: "grid two even" }, registers.root, events.root),
-		h("div", { class: "grid two even" }, link.root, diagnostics.root),
+		h("div", { class: "grid lists" }, registers.root, events.root, diagnostics.root),
+		link.root,
 	);
 
 	// --- what it shows ---
@@ -219,7 +225,9 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 				.filter((text) => text !== "")
 				.join(" · "),
 		);
-		const reading = summary.reading;
+		// what a meter measured before it went away is not what it measures now; its registers are still the last known
+		const reading = summary.state === "online" ? summary.reading : null;
+		const registered = summary.reading;
 		const split = (text: string): [string, string] => {
 			const at = text.lastIndexOf(" ");
 			return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
@@ -246,12 +254,12 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 		);
 		tiles.frequency.set(split(format.frequency(reading?.frequencyMillihertz)));
 		tiles.imported.set(
-			format.energyParts(reading?.activeEnergyImport),
-			format.energy(reading?.reactiveEnergyImport, "kvarh R+"),
+			format.energyParts(registered?.activeEnergyImport),
+			format.energy(registered?.reactiveEnergyImport, "kvarh R+"),
 		);
 		tiles.exported.set(
-			format.energyParts(reading?.activeEnergyExport),
-			format.energy(reading?.reactiveEnergyExport, "kvarh R−"),
+			format.energyParts(registered?.activeEnergyExport),
+			format.energy(registered?.reactiveEnergyExport, "kvarh R−"),
 		);
 	}
 
@@ -383,7 +391,7 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 			});
 			return {
 				tooltip: tooltip(colours, { trigger: "item" }),
-				polar: { center: ["50%", "50%"], radius: "82%" },
+				polar: { center: ["50%", "50%"], radius: "76%" },
 				angleAxis: {
 					type: "value",
 					min: 0,
@@ -396,7 +404,8 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 					axisLabel: {
 						color: colours.soft,
 						fontSize: 10,
-						formatter: (value: number) => (value % 60 === 0 ? `${value > 180 ? value - 360 : value}°` : ""),
+						formatter: (value: number) =>
+							value % 60 === 0 && value % 360 !== 0 ? `${value > 180 ? value - 360 : value}°` : "",
 					},
 					splitLine: { lineStyle: { color: colours.line, opacity: 0.5 } },
 				},
@@ -585,7 +594,7 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 			const volts = limits("V");
 			const amperes = limits("A");
 			return {
-				grid: { left: 8, right: 8, top: 52, bottom: 22, containLabel: true },
+				grid: { left: 8, right: 8, top: 46, bottom: 20, containLabel: true },
 				legend: legend(colours),
 				tooltip: tooltip(colours, {
 					trigger: "axis",
@@ -604,8 +613,8 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 					min: 0,
 					max: Math.floor((rowCount - 1 - start) * rowMilliseconds),
 					name: "ms",
-					nameLocation: "end",
-					nameGap: 4,
+					nameLocation: "middle",
+					nameGap: 20,
 					...axis(colours, { axisLine: { onZero: false, lineStyle: { color: colours.line } } }),
 					splitLine: { show: false },
 				},
@@ -804,6 +813,11 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 		clearTimeout(captureTimer);
 		captureTimer = setTimeout(async () => {
 			if (paused || !waveSeen || capturing || leaving.signal.aborted || document.visibilityState !== "visible") return;
+			if ((live.meters.get(id) ?? meter)?.state === "offline") {
+				setText(wave.note, "the meter is not connected");
+				scheduleCapture(3 * CAPTURE_MILLISECONDS);
+				return;
+			}
 			capturing = true;
 			let next = CAPTURE_MILLISECONDS;
 			try {

@@ -19,6 +19,8 @@ const HOLE_WORDS = {
 	off: "no interval: the meter was off",
 };
 
+const HOLE_NAMES = { missing: "Missing", lost: "Lost", off: "Meter off" } as const;
+
 /** Which mark a status gets, the gravest first. */
 const MARKS: readonly [name: string, text: string, colour: keyof Theme][] = [
 	["critical", "critical error", "bad"],
@@ -77,13 +79,6 @@ export function drawProfile(
 	const interval = view.intervalSeconds ?? 900;
 	const perDay = 86_400 / interval;
 	const kilowattHours = (value: number | null | undefined): number | null => (value == null ? null : value / 1e6);
-	const holes: { from: number; to: number; kind: NonNullable<Slot["hole"]> }[] = [];
-	slots.forEach((slot, index) => {
-		if (!slot.hole) return;
-		const last = holes[holes.length - 1];
-		if (last && last.kind === slot.hole && last.to === index - 1) last.to = index;
-		else holes.push({ from: index, to: index, kind: slot.hole });
-	});
 	const marked = slots.flatMap((slot, index) => {
 		const mark = slot.row && MARKS.find(([name]) => slot.row!.statusNames.includes(name));
 		return mark ? [{ index, mark }] : [];
@@ -94,7 +89,7 @@ export function drawProfile(
 		imported += row?.activeEnergyImportIncrement ?? 0;
 		exported += row?.activeEnergyExportIncrement ?? 0;
 	}
-	const lost = holes.reduce((sum, { from, to, kind }) => (kind === "off" ? sum : sum + to - from + 1), 0);
+	const lost = slots.filter(({ hole }) => hole === "missing" || hole === "lost").length;
 	const summary = `${format.count(slots.filter((slot) => slot.row).length)} intervals of ${interval / 60} min, ${format.energy(imported)} in, ${format.energy(exported)} out${lost > 0 ? `, ${format.count(lost)} not here` : ""}`;
 	chart.label(`load profile: ${summary}`);
 	chart.set((colours, first) => {
@@ -122,15 +117,47 @@ export function drawProfile(
 					].join("\n");
 				},
 			}),
-			xAxis: {
-				type: "category",
-				data: slots.map((slot) => `${format.day(slot.utcSeconds).slice(5)} ${format.clock(slot.utcSeconds, false)}`),
-				...axis(colours, { axisLine: { onZero: false, lineStyle: { color: colours.line } } }),
-				axisTick: { show: false },
-			},
-			yAxis: { type: "value", name: "kWh", ...axis(colours) },
-			...(first ? { dataZoom: zoom(colours, Math.max(0, 100 - (100 * 2 * perDay) / slots.length)) } : {}),
+			xAxis: [
+				{
+					type: "category",
+					data: slots.map((slot) => `${format.day(slot.utcSeconds).slice(5)} ${format.clock(slot.utcSeconds, false)}`),
+					...axis(colours, { axisLine: { onZero: false, lineStyle: { color: colours.line } } }),
+					axisTick: { show: false },
+				},
+				{ type: "category", data: slots.map((_, index) => index), show: false },
+			],
+			yAxis: [
+				{ type: "value", name: "kWh", ...axis(colours) },
+				{ type: "value", min: 0, max: 1, show: false },
+			],
+			...(first
+				? {
+						dataZoom: zoom(colours, Math.max(0, 100 - (100 * 2 * perDay) / slots.length)).map((each) => ({
+							...each,
+							xAxisIndex: [0, 1],
+						})),
+					}
+				: {}),
 			series: [
+				// behind the bars, on axes of their own: where intervals are not, and why
+				...(["missing", "lost", "off"] as const).flatMap((kind) =>
+					slots.some((slot) => slot.hole === kind)
+						? [
+								{
+									name: HOLE_NAMES[kind],
+									type: "bar",
+									stack: "holes",
+									xAxisIndex: 1,
+									yAxisIndex: 1,
+									barWidth: "101%",
+									color: holeColour[kind],
+									itemStyle: { opacity: kind === "off" ? 0.12 : 0.28 },
+									emphasis: { disabled: true },
+									data: slots.map((slot) => (slot.hole === kind ? 1 : null)),
+								},
+							]
+						: [],
+				),
 				{
 					name: "Import",
 					type: "bar",
@@ -138,23 +165,6 @@ export function drawProfile(
 					color: colours.importing,
 					barCategoryGap: "18%",
 					data: slots.map((slot) => kilowattHours(slot.row?.activeEnergyImportIncrement)),
-					markArea: {
-						silent: true,
-						data: holes.map(({ from, to, kind }) => [
-							{
-								xAxis: from,
-								itemStyle: { color: holeColour[kind], opacity: kind === "off" ? 0.08 : 0.18 },
-								label: {
-									show: kind !== "off",
-									formatter: kind,
-									color: holeColour[kind],
-									fontSize: 11,
-									position: "insideTop",
-								},
-							},
-							{ xAxis: to },
-						]),
-					},
 				},
 				{
 					name: "Export",
