@@ -6,6 +6,7 @@ import type { Measurement } from "../commands/bench.js";
 import { LinuxXsTarget } from "../device/linux-xs.js";
 import type { PowerOn, Statistics, TargetEvents } from "../device/target.js";
 import { ROOT } from "../root.js";
+import { benchCKernel } from "./metrology.js";
 
 /** What the engine costs: memory and time of machines, events and round trips, on this machine. */
 
@@ -273,6 +274,27 @@ async function measureFleet(archive: string): Promise<Measurement[]> {
 	});
 }
 
+const NATIVE_SECOND = "meter second, kernel in C";
+
+/** @param interpretedMilliseconds what the kernel in TypeScript costs a meter second more than the one in C */
+function kernelRatio(interpretedMilliseconds: number): Measurement[] {
+	const layout = { phaseCount: 3, neutralCurrent: true, sampleBytes: 2, samplesPerSecond: 4000 } as const;
+	const native = benchCKernel(layout);
+	if (native === undefined) return [];
+	const samples = layout.samplesPerSecond * 7;
+	const interpreted = (interpretedMilliseconds * 1e6) / samples + native.nanosecondsPerRow / 7;
+	return [
+		{ name: "kernel in C", value: native.nanosecondsPerRow / 7, unit: "ns/sample", note: "7 channels, int16, 4 kHz" },
+		{ name: "kernel in TypeScript on XS", value: interpreted, unit: "ns/sample" },
+		{
+			name: "C against TypeScript on XS",
+			value: (interpreted * 7) / native.nanosecondsPerRow,
+			unit: "times",
+			beat: "80",
+		},
+	];
+}
+
 async function measureMeter(archive: string): Promise<Measurement[]> {
 	const stages = await BenchBoard.with(archive, 1, async (board) => {
 		const found: Measurement[] = [];
@@ -296,7 +318,7 @@ async function measureMeter(archive: string): Promise<Measurement[]> {
 		const ticks = board.ticks[0]!;
 		const native = await simulate(board, 1, 60, 600);
 		found.push({ name: "meter second: metering", value: (board.ticks[0]! - ticks) / 600, unit: "ticks" });
-		found.push({ name: "meter second, kernel in C", value: native, unit: "ms", note: "CPU time" });
+		found.push({ name: NATIVE_SECOND, value: native, unit: "ms", note: "CPU time" });
 		found.push({ name: "simulated meter-days a second and core", value: 1000 / native / 86_400, unit: "days/s" });
 		found.push({ name: "meters in real time a core", value: 1000 / native, unit: "meters" });
 		return found;
@@ -313,6 +335,7 @@ async function measureMeter(archive: string): Promise<Measurement[]> {
 			unit: "ms",
 			note: "CPU time; 4,000 rows of 7 channels",
 		},
+		...kernelRatio(interpreted - (stages.find(({ name }) => name === NATIVE_SECOND)?.value ?? Number.NaN)),
 	];
 }
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Metrology } from "../../src/metrology/metrology.js";
 import { createSampleKernel, KERNEL_SUMS_BYTES } from "../../src/metrology/sample-kernel.js";
 import { rowBytes, type SampleLayout } from "../../src/platform/sample-kernel.js";
+import type { Measurement } from "../commands/bench.js";
 import { ROOT } from "../root.js";
 import { tool } from "../tools.js";
 
@@ -168,4 +169,23 @@ export function benchMetrologyAll(): KernelFigure[] {
 		figures.push(benchTypeScriptKernel(layout), benchMetrology(layout));
 	}
 	return figures;
+}
+
+/** For `wattlock bench metrology`. */
+export async function measure(onProgress: (text: string) => void): Promise<Measurement[]> {
+	const found: Measurement[] = [];
+	for (const layout of BENCH_LAYOUTS) {
+		const channels = rowBytes(layout) / layout.sampleBytes;
+		const name = `${channels} channels, int${8 * layout.sampleBytes}, ${layout.samplesPerSecond} rows/s`;
+		onProgress(name);
+		const c = benchCKernel(layout);
+		for (const figure of [c, benchTypeScriptKernel(layout), benchMetrology(layout)])
+			if (figure)
+				found.push({
+					name: `${figure.implementation}: ${name}`,
+					value: figure.nanosecondsPerRow / channels,
+					unit: "ns/sample",
+				});
+	}
+	return found;
 }
