@@ -54,15 +54,41 @@ function collect(document: Collected): string {
 	return `${parts.join("\n\n")}\n`;
 }
 
+/** Numbered checks of received bytes: `// ABC-1` behind the line that refuses. */
+function checks(folder: string, found: string[]): string[] {
+	for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
+		const path = `${folder}/${entry.name}`;
+		if (entry.isDirectory()) checks(path, found);
+		else if (entry.name.endsWith(".ts"))
+			for (const line of readFileSync(join(ROOT, path), "utf8").split("\n")) {
+				const match = /^\s*(.*?)\s*\/\/ ([A-Z]{3}-\d+(?:, [A-Z]{3}-\d+)*)(?::.*)?$/.exec(line);
+				if (match) found.push(`| ${match[2]} | \`${(match[1] ?? "").replaceAll("|", "\\|")}\` | ${path} |`);
+			}
+	}
+	return found;
+}
+
+function collectChecks(): string {
+	const rows = checks("src", []).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+	return [
+		"# Checks",
+		"Every numbered refusal of received or stored bytes, with the line that makes it. Collected from the source by\n`npm run check -- --write`. The tests that provoke them: `test-harness/unit`, `property`, `fuzz`.",
+		`| check | line | where |\n|---|---|---|\n${rows.join("\n")}`,
+	]
+		.join("\n\n")
+		.concat("\n");
+}
+
 /** Compares the collected documents with the source. @returns those that differ (after writing them, none) */
 export function collectDocuments(write: boolean): string[] {
 	const stale: string[] = [];
-	for (const document of DOCUMENTS) {
-		const path = join(ROOT, "docs", document.file);
-		const text = collect(document);
+	const texts = DOCUMENTS.map((document) => ({ file: document.file, text: collect(document) }));
+	texts.push({ file: "CHECKS.md", text: collectChecks() });
+	for (const { file, text } of texts) {
+		const path = join(ROOT, "docs", file);
 		if (existsSync(path) && readFileSync(path, "utf8") === text) continue;
 		if (write) writeFileSync(path, text);
-		else stale.push(`docs/${document.file}`);
+		else stale.push(`docs/${file}`);
 	}
 	return stale;
 }
