@@ -30,7 +30,11 @@ export function addStart(program: Command): Command {
 			"linux-xs",
 		)
 		.option("--threads <count>", "threads of the XS host; default: one a core", integer(1, 64))
-		.option("--interval <seconds>", "load profile interval, divides 3600", integer(60, 3600), 900)
+		.option(
+			"--interval <seconds>",
+			"load profile interval, divides 3600; default 60 in a live run, else 900",
+			integer(60, 3600),
+		)
 		.option("--step <milliseconds>", "virtual step at --speed max", integer(50, 60_000), 1000)
 		.option(
 			"--chaos <list>",
@@ -45,6 +49,7 @@ export function addStart(program: Command): Command {
 		)
 		.action(async (options) => {
 			if (options.target === "linux-xs") await (await import("./build.js")).prepare();
+			options.interval ??= options.speed === 1 ? 60 : 900;
 			const { runStart } = await import("../fleet/start.js");
 			process.exitCode = await runStart(options);
 		});
