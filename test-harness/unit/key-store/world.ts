@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { Status } from "../../../src/bytes/status.js";
+import type { Crypto } from "../../../src/crypto/crypto.js";
+import { Arena } from "../../../src/key-store/arena.js";
+import type { DeviceKey } from "../../../src/key-store/journal.js";
+import { KEY_STORE_ARENA_BYTES, KeyStore, type Provisioning } from "../../../src/key-store/key-store.js";
+import { startOdometer } from "../../../src/key-store/odometer.js";
+import { ServerUnicast } from "../../../src/key-store/server-unicast.js";
+import { FlashSimulator, type FlashSimulatorOptions } from "../../board/flash-simulator.js";
+import { NodeCrypto } from "../../crypto/node-crypto.js";
+
+export const AREA = Object.freeze({ firstSector: 1, sectorCount: 3 });
+/** One sector on each side that must stay as it is. */
+export const FLASH = Object.freeze({ sectorBytes: 1024, sectorCount: 5, writeBytes: 16, writeOnce: true });
+
+export function deviceKey(first = 0x80): DeviceKey {
+	return {
+		copyTo(into, offset) {
+			for (let i = 0; i < 32; i++) into[offset + i] = first + i;
+		},
+	};
+}
+
+export const PROVISIONING: Provisioning = Object.freeze({
+	id: Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]),
+	generation: 1,
+	domain: 0x0102,
+	shortAddress: 0x0304,
+	epoch: 40_000,
+	roots: Uint8Array.from({ length: 64 }, (_, i) => i),
+});
+
+export interface World {
+	readonly flash: FlashSimulator;
+	readonly store: KeyStore;
+	readonly arena: Arena;
+}
+
+/** A store on flash, opened. */
+export function openWorld(flash: FlashSimulator, crypto: Crypto = new NodeCrypto(), key = deviceKey()): World {
+	const arena = new Arena(KEY_STORE_ARENA_BYTES);
+	const store = new KeyStore(crypto, flash, key, AREA, arena);
+	store.open();
+	return { flash, store, arena };
+}
+
+export function newFlash(options: FlashSimulatorOptions = {}): FlashSimulator {
+	return new FlashSimulator({ ...FLASH, ...options });
+}
+
+export function provisioned(crypto: Crypto = new NodeCrypto()): World {
+	const world = openWorld(newFlash(), crypto);
+	assert.equal(world.store.provision(PROVISIONING), Status.ok);
+	return world;
+}
+
+/** V_e of a branch, as its server knows it. */
+export function dayValue(branch: 0 | 1, epoch: number, crypto: Crypto = new NodeCrypto()): Uint8Array {
+	const bytes = new Uint8Array(160);
+	bytes.set(PROVISIONING.roots.subarray(32 * branch, 32 * branch + 32), 128);
+	startOdometer(crypto, bytes, 0, epoch, 128);
+	return bytes.slice(128);
+}
+
+export class Server {
+	readonly unicast: ServerUnicast;
+	saved = new Uint8Array(0);
+	saves = 0;
+	refuseSave = false;
+
+	constructor(branch: 0 | 1, epoch: number = PROVISIONING.epoch, crypto: Crypto = new NodeCrypto()) {
+		this.unicast = new ServerUnicast(crypto, {
+			branch,
+			id: PROVISIONING.id,
+			domain: PROVISIONING.domain,
+			shortAddress: PROVISIONING.shortAddress,
+			save: (state) => {
+				if (this.refuseSave) return false;
+				this.saved = state.slice();
+				this.saves++;
+				return true;
+			},
+		});
+		if (epoch >= 0) assert.equal(this.unicast.startDay(epoch, dayValue(branch, epoch), 0), Status.ok);
+	}
+
+	seal(text: string, type = 0x09): Uint8Array {
+		const into = new Uint8Array(text.length + 18);
+		const count = this.unicast.sealMessage(type, Buffer.from(text), text.length, into);
+		return into.slice(0, count);
+	}
+
+	open(sealed: Uint8Array): string | Status {
+		const into = new Uint8Array(200);
+		const status = this.unicast.openMessage(sealed, sealed.length, into);
+		return status === Status.ok ? Buffer.from(into.subarray(0, this.unicast.openedByteLength)).toString() : status;
+	}
+}
+
+export function meterSeal(store: KeyStore, text: string, branch: 0 | 1 = 0): Uint8Array {
+	const into = new Uint8Array(text.length + 18);
+	return into.slice(0, store.sealMessage(branch, 0x08, Buffer.from(text), text.length, into));
+}
+
+export function meterOpen(store: KeyStore, sealed: Uint8Array): string | Status {
+	const into = new Uint8Array(200);
+	const status = store.openMessage(sealed, sealed.length, into);
+	if (status === Status.ok) return Buffer.from(into.subarray(0, store.openedByteLength)).toString();
+	return status;
+}
