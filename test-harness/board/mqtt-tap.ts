@@ -197,7 +197,7 @@ class PacketReader {
 	/** The caller's piece is valid during its call only: what is left of it is copied. */
 	#keep(): false {
 		if (this.#at > 0 || this.bytes.length > 0) {
-			this.bytes = this.bytes.slice(this.#at);
+			this.bytes = Uint8Array.from(this.bytes.subarray(this.#at)); // `slice` of a Buffer would not copy
 			this.#at = 0;
 		}
 		return false;

@@ -67,7 +67,7 @@ export class ConcentratorProcess {
 		const httpPort = this.httpPort > 0 ? this.httpPort : this.#options.httpPort;
 		const options = { ...this.#options, httpPort, startUtcSeconds: utcSeconds };
 		const child = fork(this.#script, [JSON.stringify(options)], {
-			execArgv: ["--import", "tsx"],
+			execArgv: ["--import", import.meta.resolve("tsx")], // not from where the user stands
 			stdio: ["ignore", "ignore", "pipe", "ipc"],
 		});
 		this.#child = child;
