@@ -322,6 +322,7 @@ export class RecordLog {
 				this.#prepared = ring;
 				return Status.ok;
 			}
+			if (this.#inspectHeader(ring) === Sector.used) return status;
 		}
 		return status;
 	}
@@ -412,7 +413,10 @@ export class RecordLog {
 		}
 	}
 
-	/** Walks back from the head while sequences fall. Sectors without a good header count only between good ones. */
+	/**
+	 * Walks back from the head while sequences fall. Sectors without a good header count only between good ones, and when
+	 * their sequences end where the next sector's begin.
+	 */
 	#findTail(): void {
 		const count = this.#sectorCount;
 		let newerBase = this.#headBase;
@@ -426,6 +430,7 @@ export class RecordLog {
 			const state = this.#inspect(ring);
 			if (state !== Sector.used && state !== Sector.salvaged) continue;
 			const base = this.#sectorBase;
+			if (state === Sector.salvaged && base + this.#slotsOf(this.#slotBytes) < newerBase) continue;
 			if (base >= newerBase) break;
 			newerBase = base;
 			if (state === Sector.salvaged) {
@@ -491,6 +496,8 @@ export class RecordLog {
 			if (status === Status.ok) status = this.#enterSector(ring);
 			if (status === Status.ok) return Status.ok;
 			this.counters.writeFailures++;
+			// Passing over a sector that still looks like a part of the log would hide what is before it.
+			if (this.#inspectHeader(ring) === Sector.used) return status;
 		}
 		return status;
 	}
@@ -515,11 +522,11 @@ export class RecordLog {
 		const address = this.#address(ring);
 		this.counters.erases++;
 		const status = this.#flash.erase(this.#firstSector + ring);
-		if (status !== Status.ok) {
-			this.counters.flashFailures++;
-			return status;
+		if (status !== Status.ok) this.counters.flashFailures++;
+		if (status !== Status.ok || !this.#isBlank(address, this.#sectorBytes)) {
+			this.#disown(ring);
+			return status === Status.ok ? Status.notErased : status;
 		}
-		if (!this.#isBlank(address, this.#sectorBytes)) return Status.notErased;
 		const view = this.#headerView;
 		view.setUint32(0, this.#kind);
 		view.setUint8(4, FORMAT_VERSION);
@@ -528,6 +535,16 @@ export class RecordLog {
 		view.setUint32(8, Math.min(eraseCount + 1, 0xffff_fffe));
 		view.setUint32(12, crc32(this.#header, 0, 12));
 		return this.#program(address, this.#header, BLOCK_BYTES);
+	}
+
+	/**
+	 * Spoils the header of a sector that would not erase, so that its old sequences are not taken for a part of the log.
+	 * The only place where a block is programmed twice; whatever that leaves in encrypted flash will do.
+	 */
+	#disown(ring: number): void {
+		if (this.#inspectHeader(ring) !== Sector.used) return;
+		this.#header.fill(0);
+		this.#program(this.#address(ring), this.#header, SECTOR_HEADER_BYTES);
 	}
 
 	/** Block B of the header: the sector becomes the head. */
@@ -604,7 +621,7 @@ export class RecordLog {
 
 	#isInUse(ring: number): boolean {
 		const state = this.#inspect(ring);
-		return state === Sector.used || state === Sector.salvaged;
+		return (state === Sector.used || state === Sector.salvaged) && this.#sectorBase >= this.#oldestSequence;
 	}
 
 	#baseOf(ring: number): number {

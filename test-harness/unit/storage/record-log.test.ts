@@ -153,6 +153,10 @@ class BadFlash implements NorFlash {
 	deafSector = -1;
 	/** A bit of this byte never erases. */
 	stuckByte = -1;
+	/** Erases of this sector do nothing. */
+	lockedSector = -1;
+	/** And say so. */
+	lockedStatus: Status = Status.ok;
 
 	constructor(inner: FlashSimulator) {
 		this.inner = inner;
@@ -184,7 +188,7 @@ class BadFlash implements NorFlash {
 			this.failErases--;
 			return Status.busy;
 		}
-		return this.inner.erase(sectorIndex);
+		return sectorIndex === this.lockedSector ? this.lockedStatus : this.inner.erase(sectorIndex);
 	}
 }
 
@@ -195,6 +199,11 @@ test("flash that refuses or forgets: another place is tried, nothing acknowledge
 		(bad: BadFlash) => (bad.stuckByte = SMALL.sectorBytes + 5),
 		(bad: BadFlash) => (bad.failPrograms = 2),
 		(bad: BadFlash) => (bad.failErases = 2),
+		(bad: BadFlash) => (bad.lockedSector = 2),
+		(bad: BadFlash) => {
+			bad.lockedSector = 3;
+			bad.lockedStatus = Status.busy;
+		},
 	]) {
 		const bad = new BadFlash(new FlashSimulator(SMALL));
 		const model = new LogModel();
@@ -204,6 +213,12 @@ test("flash that refuses or forgets: another place is tried, nothing acknowledge
 			if (i === 40) prepare(bad);
 			assert.equal(model.append(log, payloadOf(i)), Status.ok, `append ${i}`);
 			if (i % 9 === 0) assert.equal(log.prepare(), Status.ok);
+			if (i % 10 === 5) {
+				model.check(log, Math.min(i, SMALL_SLOTS));
+				const same = new RecordLog(bad, 0, SMALL.sectorCount, SMALL.kind, SMALL.recordBytes);
+				assert.equal(same.open(), Status.ok);
+				model.copy().check(same, Math.min(i, SMALL_SLOTS));
+			}
 		}
 		model.check(log, SMALL_SLOTS);
 		assert.ok(log.counters.writeFailures + log.counters.flashFailures > 0, "counted");
@@ -211,6 +226,24 @@ test("flash that refuses or forgets: another place is tried, nothing acknowledge
 		assert.equal(again.open(), Status.ok);
 		model.check(again, SMALL_SLOTS);
 	}
+});
+
+test("a sector that can be neither erased nor spoilt stops the log; nothing is lost", () => {
+	const bad = new BadFlash(new FlashSimulator(SMALL));
+	const model = new LogModel();
+	const log = new RecordLog(bad, 0, SMALL.sectorCount, SMALL.kind, SMALL.recordBytes);
+	assert.equal(log.open(), Status.ok);
+	for (let i = 0; i < 6 * SMALL_SLOTS; i++) model.append(log, payloadOf(i));
+	bad.lockedSector = bad.deafSector = 2;
+	for (let i = 0; i < 5; i++) assert.equal(log.append(payloadOf(100), 4), Status.notErased);
+	assert.equal(log.prepare(), Status.notErased);
+	model.check(log, 2 * SMALL_SLOTS);
+	const again = new RecordLog(bad, 0, SMALL.sectorCount, SMALL.kind, SMALL.recordBytes);
+	assert.equal(again.open(), Status.ok);
+	for (let sequence = 4 * SMALL_SLOTS + 1; sequence <= 6 * SMALL_SLOTS; sequence++)
+		assert.equal(again.read(sequence, new Uint8Array(20)), Status.ok);
+	bad.lockedSector = bad.deafSector = -1;
+	assert.equal(log.append(payloadOf(100), 4), Status.ok);
 });
 
 test("flash that is gone answers with a status", () => {
