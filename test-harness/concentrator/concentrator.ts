@@ -181,12 +181,15 @@ function decreases(earlier: ProfileRow | Reading, later: ProfileRow | Reading): 
 	);
 }
 
+/** Stored rows are framed here to be read by the codec of the wire. */
+const rowFrame = new Uint8Array(PROFILE_HEADER_BYTES + PROFILE_ROW_BYTES);
+const rowFrameView = new DataView(rowFrame.buffer);
+
 /** Reads one stored row; `raw` is the 44 bytes of the wire. */
 function parseRow(raw: Buffer): ProfileRow {
-	const framed = new DataView(new ArrayBuffer(PROFILE_HEADER_BYTES + PROFILE_ROW_BYTES));
-	new Uint8Array(framed.buffer).set(raw, PROFILE_HEADER_BYTES);
+	rowFrame.set(raw, PROFILE_HEADER_BYTES);
 	const row = createProfileRow();
-	decodeProfileRow(framed, 0, row);
+	decodeProfileRow(rowFrameView, 0, row);
 	return row;
 }
 

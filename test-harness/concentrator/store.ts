@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { cpSync, existsSync, readdirSync, statSync } from "node:fs";
+import { crc32 } from "node:zlib";
 import { ClassicLevel } from "classic-level";
-import { crc32 } from "../../src/bytes/crc.js";
 
 /**
  * Keys of the store, compared byte by byte, so that one meter's rows of one kind lie together in order.
@@ -36,6 +36,9 @@ export const SCHEMA_VERSION = 1;
 const METER_SPACE = 0x4d;
 const KEY_BYTES = 16;
 const CRC_BYTES = 4;
+/** A whole store is read in pieces of this size. */
+const READ_RECORDS = 1000;
+const READ_BYTES = 256 * 1024;
 
 /** Why a store cannot be used. The message is one line and says what to do. */
 export class StoreError extends Error {
@@ -69,7 +72,13 @@ export interface StoreOptions {
 	repair?: boolean;
 }
 
-/** What LevelDB needs of its engine; a test puts a failing one in its place. */
+/** Reads on in pieces; an empty piece is the end. */
+export interface EngineIterator {
+	nextv(size: number): Promise<[Buffer, Buffer][]>;
+	close(): Promise<void>;
+}
+
+/** What the store needs of LevelDB; a test puts a failing one in its place. */
 export interface Engine {
 	open(): Promise<void>;
 	close(): Promise<void>;
@@ -78,7 +87,7 @@ export interface Engine {
 		operations: ({ type: "put"; key: Buffer; value: Buffer } | { type: "del"; key: Buffer })[],
 		options: { sync: boolean },
 	): Promise<void>;
-	iterator(options: { gte?: Buffer; lt?: Buffer }): AsyncIterable<[Buffer, Buffer]>;
+	iterator(options: { gte?: Buffer; lt?: Buffer; highWaterMarkBytes?: number }): EngineIterator;
 }
 
 export function recordKey(
@@ -105,7 +114,7 @@ function metaKey(name: string): Buffer {
 function sealValue(key: Buffer, value: Uint8Array): Buffer {
 	const sealed = Buffer.alloc(value.length + CRC_BYTES);
 	sealed.set(value);
-	sealed.writeUInt32BE(crc32(value, 0, value.length, crc32(key, 0, key.length)), value.length);
+	sealed.writeUInt32BE(crc32(value, crc32(key)), value.length);
 	return sealed;
 }
 
@@ -113,7 +122,7 @@ function sealValue(key: Buffer, value: Uint8Array): Buffer {
 function openValue(key: Buffer, sealed: Buffer): Buffer | undefined {
 	const byteLength = sealed.length - CRC_BYTES;
 	if (byteLength < 0) return undefined;
-	const expected = crc32(sealed, 0, byteLength, crc32(key, 0, key.length));
+	const expected = crc32(sealed.subarray(0, byteLength), crc32(key));
 	return sealed.readUInt32BE(byteLength) === expected ? sealed.subarray(0, byteLength) : undefined;
 }
 
@@ -274,10 +283,13 @@ export class Store {
 
 	async #dropUnreadable(): Promise<void> {
 		const bad: Buffer[] = [];
-		for await (const [key, sealed] of this.#engine.iterator({ gte: Buffer.from([METER_SPACE]) })) {
-			const value = openValue(key, sealed);
-			if (value === undefined || parseKey(key, value) === undefined) bad.push(Buffer.from(key));
-		}
+		const iterator = this.#engine.iterator({ gte: Buffer.from([METER_SPACE]), highWaterMarkBytes: READ_BYTES });
+		for (let part = await iterator.nextv(READ_RECORDS); part.length > 0; part = await iterator.nextv(READ_RECORDS))
+			for (const [key, sealed] of part) {
+				const value = openValue(key, sealed);
+				if (value === undefined || parseKey(key, value) === undefined) bad.push(key);
+			}
+		await iterator.close();
 		this.dropped = bad.length;
 		if (bad.length > 0)
 			await this.write(
@@ -310,23 +322,25 @@ export class Store {
 						: recordKey(identifier, kind, series + 1, 0);
 			}
 		}
-		const entries = this.#engine.iterator({ gte, lt })[Symbol.asyncIterator]();
-		for (;;) {
-			let entry: IteratorResult<[Buffer, Buffer]>;
-			try {
-				entry = await entries.next();
-			} catch (error) {
-				throw explain(this.path, error);
+		const iterator = this.#engine.iterator({ gte, lt, highWaterMarkBytes: READ_BYTES });
+		try {
+			for (;;) {
+				let part: [Buffer, Buffer][];
+				try {
+					part = await iterator.nextv(READ_RECORDS);
+				} catch (error) {
+					throw explain(this.path, error);
+				}
+				if (part.length === 0) return;
+				for (const [key, sealed] of part) {
+					const value = openValue(key, sealed);
+					const record = value === undefined ? undefined : parseKey(key, value);
+					if (record === undefined) throw corrupt(this.path, ` (record ${key.toString("hex")})`);
+					yield record;
+				}
 			}
-			if (entry.done) return;
-			const [key, sealed] = entry.value;
-			const value = openValue(key, sealed);
-			const record = value === undefined ? undefined : parseKey(key, value);
-			if (record === undefined) {
-				await entries.return?.();
-				throw corrupt(this.path, ` (record ${key.toString("hex")})`);
-			}
-			yield record;
+		} finally {
+			await iterator.close();
 		}
 	}
 

@@ -13,7 +13,14 @@ import {
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ClassicLevel } from "classic-level";
-import { type Engine, RecordKind, recordKey, Store, StoreError } from "../../concentrator/store.js";
+import {
+	type Engine,
+	type EngineIterator,
+	RecordKind,
+	recordKey,
+	Store,
+	StoreError,
+} from "../../concentrator/store.js";
 import { ROOT } from "../../root.js";
 import { temporaryFolder } from "./bench.js";
 
@@ -181,7 +188,7 @@ function failing(path: string, state: { error: Error | undefined }): Engine {
 		getSync: (key) => level.getSync(key),
 		batch: (operations, options) =>
 			state.error ? Promise.reject(state.error) : level.batch(operations as never, options),
-		iterator: (options) => level.iterator(options) as unknown as AsyncIterable<[Buffer, Buffer]>,
+		iterator: (options) => level.iterator(options) as unknown as EngineIterator,
 	};
 }
 
