@@ -87,6 +87,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	#pulsesAtStart = 0;
 	#readingIndex = 0;
 	#storageErrors = 0;
+	/** The stored state has a version that this firmware does not know. */
+	#isStateForeign = false;
 
 	constructor(platform: Platform, settings: Settings) {
 		this.#platform = platform;
@@ -147,6 +149,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 				newest === Status.ok ? this.#row.intervalStartSeconds : Number.NaN,
 			);
 		}
+		// What a newer firmware left is not buried under what this one can read: it measures, and stores nothing.
+		this.#isStateForeign = restored === Status.badVersion;
 		this.#counters.bootCount++;
 		this.#pulsesAtStart = this.metrology.registers.pulses;
 		this.#commit();
@@ -177,6 +181,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	}
 
 	#commit(): void {
+		if (this.#isStateForeign) return;
 		const byteLength = this.#encodeState();
 		this.#stored(this.#registerStore.commit(this.#platform.clock.monotonicMilliseconds(), this.#state, byteLength));
 	}
@@ -187,6 +192,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 
 	/** The load profile says: store the row together with the registers, as one. */
 	intervalEnded(row: LoadProfileRow): void {
+		if (this.#isStateForeign) return;
 		const byteLength = this.#encodeState();
 		this.#stored(
 			this.#registerStore.commitWithRow(
@@ -261,7 +267,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		const now = this.#platform.clock.monotonicMilliseconds();
 		switch (which) {
 			case Input.supplyFail:
-				if (value === 0) break;
+				if (value === 0 || this.#isStateForeign) break;
 				this.#encodeState();
 				this.#registerStore.commitPowerFail(now, this.#state, METER_STATE_BYTES);
 				this.#event(EventCode.powerDown, 0);

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { Status } from "../../../src/bytes/status.js";
 import { createReading } from "../../../src/messages/reading.js";
 import { startMeter } from "../../../src/meter/meter.js";
 import { FIRMWARE_VERSION } from "../../../src/meter/version.js";
 import { createProfileRow, ProfileStore } from "../../../src/storage/profile-store.js";
+import { RegisterStore } from "../../../src/storage/register-store.js";
 import { FlashSimulator } from "../../board/flash-simulator.js";
 import { ROOT } from "../../root.js";
 import { runSeconds, secondOfSamples, TestPlatform } from "./test-platform.js";
@@ -105,6 +107,30 @@ test("a silent front end: time goes on, rows are marked doubtful, nothing is cou
 		assert.equal(row.activeImportMilliwattHours, 0);
 		assert.ok(row.status & 0x04);
 	}
+});
+
+test("a state of a newer firmware is not buried: the meter measures, says so, and stores nothing", () => {
+	const flash = new FlashSimulator();
+	const platform = new TestPlatform(flash);
+	platform.utcOffset = MIDNIGHT;
+	runSeconds(platform, startMeter(platform, SETTINGS), LAYOUT, LOAD, 65);
+	const store = new RegisterStore(flash);
+	store.open();
+	const state = new Uint8Array(512);
+	store.load(state);
+	state[0] = 9;
+	assert.equal(store.commit(0, state, store.byteLength), Status.ok);
+	const commits = store.log.nextSequence;
+	const later = new TestPlatform(flash);
+	later.utcOffset = MIDNIGHT + 100;
+	const meter = startMeter(later, SETTINGS);
+	runSeconds(later, meter, LAYOUT, LOAD, 200);
+	assert.ok(meter.metrology.registers.activeImportMilliwattHours > 0, "it measures");
+	const after = new RegisterStore(flash);
+	after.open();
+	assert.equal(after.log.nextSequence, commits);
+	assert.equal(after.load(state), Status.ok);
+	assert.equal(state[0], 9);
 });
 
 test("the firmware's version is the package's", () => {
