@@ -17,7 +17,7 @@ import {
 	type MetrologyEvents,
 } from "../metrology/metrology.js";
 import { Netting, Register, TARIFF_COUNT } from "../metrology/registers.js";
-import { Detection, type TamperEvents, TamperMonitor } from "../metrology/tamper.js";
+import { DEFAULT_TAMPER_LIMITS, Detection, type TamperEvents, TamperMonitor } from "../metrology/tamper.js";
 import { dailyCalendar, TariffCalendar } from "../metrology/tariff.js";
 import { Input, Output } from "../platform/board.js";
 import type { LinkEvents } from "../platform/link.js";
@@ -71,14 +71,13 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	readonly #demand: MaximumDemand;
 	readonly #calendar: TariffCalendar;
 	readonly #tamper: TamperMonitor;
-	readonly #capture: CaptureRing;
-	readonly #captureHeader = createCaptureHeader();
+	/** There while a capture is wanted: 4 KB that a meter seldom needs. */
+	#capture: CaptureRing | undefined;
 	#captureState: CaptureState = CaptureState.idle;
 	readonly #captureRows: number;
 	readonly #state = new Uint8Array(REGISTER_BYTES_MAX);
 	readonly #stateView = new DataView(this.#state.buffer);
 	readonly #counters: MeterCounters = { bootCount: 0, parameterCounter: 0 };
-	readonly #row = createProfileRow();
 	readonly #bootReason: number;
 	/** Monotonic time of the last closed second, ms. */
 	#secondAt: number;
@@ -103,9 +102,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#demand = new MaximumDemand(settings.intervalSeconds);
 		const { utcOffsetMinutes, summerTime, tariffSwitches, exportAllowed } = settings;
 		this.#calendar = new TariffCalendar(dailyCalendar(utcOffsetMinutes, summerTime, tariffSwitches));
-		this.#tamper = new TamperMonitor({ exportAllowed });
+		this.#tamper = new TamperMonitor(exportAllowed ? DEFAULT_TAMPER_LIMITS : { exportAllowed });
 		this.#tamper.listener = this;
-		this.#capture = new CaptureRing(settings.layout);
 		this.#captureRows = Math.ceil((2 * settings.layout.samplesPerSecond) / (settings.nominalFrequencyHertz - 5));
 		this.#registerStore = new RegisterStore(platform.flash, settings.registerCommitSeconds * 1000);
 		this.#profileStore = new ProfileStore(platform.flash);
@@ -138,7 +136,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		let restored: Status = loaded;
 		if (loaded === Status.ok) {
 			this.#stored(this.#registerStore.finishRow(this.#profileStore));
-			const newest = this.#profileStore.readNewest(this.#row);
+			const row = createProfileRow();
+			const newest = this.#profileStore.readNewest(row);
 			restored = decodeMeterState(
 				this.#stateView,
 				this.#registerStore.byteLength,
@@ -146,7 +145,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 				this.metrology.registers,
 				this.#loadProfile,
 				this.#demand,
-				newest === Status.ok ? this.#row.intervalStartSeconds : Number.NaN,
+				newest === Status.ok ? row.intervalStartSeconds : Number.NaN,
 			);
 		}
 		// What a newer firmware left is not buried under what this one can read: it measures, and stores nothing.
@@ -208,7 +207,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	// ---- samples
 
 	samples(block: Uint8Array, rowCount: number): void {
-		if (this.#captureState === CaptureState.recording) {
+		if (this.#capture !== undefined && this.#captureState === CaptureState.recording) {
 			this.#capture.record(block, rowCount);
 			if (this.#capture.rows >= this.#captureRows) this.#captureState = CaptureState.ready;
 		}
@@ -217,7 +216,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 
 	samplesLost(rowCount: number): void {
 		this.metrology.samplesLost(rowCount);
-		this.#capture.samplesLost();
+		this.#capture?.samplesLost();
 		this.#demand.spoil();
 		this.#loadProfile.mark(ProfileStatus.dataNotValid);
 	}
@@ -456,21 +455,23 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	}
 
 	encodeCapture(requestId: number, into: DataView): number {
-		if (this.#captureState !== CaptureState.ready) {
-			if (this.#captureState === CaptureState.idle) this.#capture.release();
+		const capture = this.#capture;
+		if (capture === undefined || this.#captureState !== CaptureState.ready) {
+			this.#capture ??= new CaptureRing(this.settings.layout);
 			this.#captureState = CaptureState.recording;
 			return LATER;
 		}
 		this.#captureState = CaptureState.idle;
-		const header = this.#captureHeader;
-		const { channelCount, codeFactor } = this.#capture;
+		this.#capture = undefined;
+		const header = createCaptureHeader();
+		const { channelCount, codeFactor } = capture;
 		const at = captureCodesOffset(channelCount);
 		const rowsMax = Math.floor((MESSAGE_BYTES_MAX - at) / (2 * channelCount));
-		header.rowCount = this.#capture.captureInto(into, at, rowsMax);
+		header.rowCount = capture.captureInto(into, at, rowsMax);
 		if (header.rowCount === 0) return 0;
 		header.requestId = requestId;
 		header.utcSeconds = utcField(this.#wallClock.utcSeconds());
-		header.rowRateMillihertz = this.#capture.captureRateMillihertz;
+		header.rowRateMillihertz = capture.captureRateMillihertz;
 		header.channelCount = channelCount;
 		for (let channel = 0; channel < channelCount; channel++)
 			header.microunitsPerCode[channel] = Math.round(this.metrology.unitsPerCode(channel) * codeFactor * 1000);

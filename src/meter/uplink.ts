@@ -1,13 +1,7 @@
 import { Status, StatusCounters } from "../bytes/status.js";
 import { type Control, createControl, decodeControl, encodeControl } from "../messages/control.js";
 import type { Envelope } from "../messages/envelope.js";
-import {
-	createEventEntry,
-	EVENT_ENTRIES_MAX,
-	type EventEntry,
-	encodeEventEntry,
-	encodeEventsHeader,
-} from "../messages/events.js";
+import { createEventEntry, EVENT_ENTRIES_MAX, encodeEventEntry, encodeEventsHeader } from "../messages/events.js";
 import { createHello, encodeHello, type Hello } from "../messages/hello.js";
 import { Kind, MESSAGE_BYTES_MAX } from "../messages/kinds.js";
 import {
@@ -55,14 +49,18 @@ interface Request {
 	answered: boolean;
 }
 
-/** Slots for outgoing messages; with the two buffers of the machine 6 × 1152 bytes. */
-const IN_FLIGHT_MAX = 4;
+/** Slots for outgoing messages; with the two buffers of the machine 5 × 1152 bytes. */
+const IN_FLIGHT_MAX = 3;
 const PACKET_BYTES_MAX = 1152;
-const LINK_BUFFER_BYTES = 1460;
+/** A reading goes to the link in one piece, the largest message in three. */
+const LINK_BUFFER_BYTES = 512;
 /** Requests that wait for their turn; one more is answered with `busy`. */
 const REQUESTS_MAX = 6;
 const TIME_PERIOD_MILLISECONDS = 3_600_000;
 const TIME_RETRY_MILLISECONDS = 30_000;
+/** Payloads of the retained online topic. */
+const ONLINE = Uint8Array.of(0x31);
+const OFFLINE = Uint8Array.of(0x30);
 /** An answer that took longer tells too little. */
 const ROUND_TRIP_MAX_MILLISECONDS = 8_000;
 
@@ -94,18 +92,11 @@ export class Uplink implements MqttListener {
 	readonly #message = new Uint8Array(MESSAGE_BYTES_MAX);
 	readonly #view = new DataView(this.#message.buffer);
 	readonly #sealed: Uint8Array;
-	readonly #hello = createHello();
 	readonly #reading = createReading();
-	readonly #row = createProfileRow();
-	readonly #wireRow = createWireRow();
-	readonly #event = createEventRecord();
-	readonly #entry: EventEntry = createEventEntry();
 	readonly #control: Control = createControl();
-	readonly #acknowledge: Control = createControl();
-	readonly #online = Uint8Array.of(0x31);
 
+	/** At most `REQUESTS_MAX`, in the order of their turns. */
 	readonly #requests: Request[] = [];
-	#requestCount = 0;
 	#onlineWanted = false;
 	#helloWanted = false;
 	#discoveryNext = Number.POSITIVE_INFINITY;
@@ -143,8 +134,6 @@ export class Uplink implements MqttListener {
 		this.#stateTopic = stateTopic(settings.identifier);
 		this.#sealed = new Uint8Array(MESSAGE_BYTES_MAX + envelope.overheadBytesMax);
 		this.readingPeriodMilliseconds = settings.readingSeconds * 1000;
-		for (let i = 0; i < REQUESTS_MAX; i++)
-			this.#requests.push({ kind: 0, requestId: 0, next: 0, left: 0, answered: false });
 		const { username, password, ...mqtt } = settings.mqtt;
 		this.machine = new MqttMachine(
 			{
@@ -152,7 +141,7 @@ export class Uplink implements MqttListener {
 				...(username === undefined ? {} : { username }),
 				...(password === undefined ? {} : { password }),
 				clientIdentifier: `wl-${settings.identifier}`,
-				will: { topic: this.#onlineTopic, payload: Uint8Array.of(0x30), qos: 1, retain: true },
+				will: { topic: this.#onlineTopic, payload: OFFLINE, qos: 1, retain: true },
 				backOffMinimumMilliseconds: 1000,
 				backOffMaximumMilliseconds: 60_000,
 				inFlightMax: IN_FLIGHT_MAX,
@@ -172,7 +161,7 @@ export class Uplink implements MqttListener {
 		const now = this.#clock.monotonicMilliseconds();
 		this.#onlineWanted = true;
 		this.#helloWanted = true;
-		this.#requestCount = 0; // the concentrator asks again after a hello
+		this.#requests.length = 0; // the concentrator asks again after a hello
 		this.#readingDue = now;
 		if (this.#settings.homeAssistant) this.#discoveryNext = 0;
 		if (!this.#source.clockValid()) this.#timeDue = now;
@@ -242,13 +231,9 @@ export class Uplink implements MqttListener {
 	}
 
 	#enqueue(kind: number, left: number): Status {
-		if (this.#requestCount === REQUESTS_MAX) return Status.busy;
-		const request = this.#requests[this.#requestCount++]!;
-		request.kind = kind;
-		request.requestId = this.#control.requestId;
-		request.next = this.#control.first;
-		request.left = left;
-		request.answered = false;
+		if (this.#requests.length === REQUESTS_MAX) return Status.busy;
+		const { requestId, first } = this.#control;
+		this.#requests.push({ kind, requestId, next: first, left, answered: false });
 		return Status.ok;
 	}
 
@@ -286,12 +271,13 @@ export class Uplink implements MqttListener {
 		const now = this.#clock.monotonicMilliseconds();
 		if (this.#onlineWanted) {
 			this.#onlineWanted = false;
-			this.machine.publish(this.#onlineTopic, this.#online, 1, 1, true);
+			this.machine.publish(this.#onlineTopic, ONLINE, 1, 1, true);
 			return true;
 		}
 		if (this.#helloWanted) {
-			this.#source.fillHello(this.#hello);
-			if (this.#send(encodeHello(this.#hello, this.#view))) this.#helloWanted = false;
+			const hello = createHello();
+			this.#source.fillHello(hello);
+			if (this.#send(encodeHello(hello, this.#view))) this.#helloWanted = false;
 			return !this.#helloWanted;
 		}
 		if (now >= this.#timeDue) {
@@ -302,7 +288,7 @@ export class Uplink implements MqttListener {
 			this.#timeDue = now + TIME_RETRY_MILLISECONDS;
 			return this.#send(encodeControl(control, this.#view));
 		}
-		if (this.#requestCount > 0 && this.#answer()) return true;
+		if (this.#requests.length > 0 && this.#answer()) return true;
 		if (this.#eventNext < this.#events.nextSequence) {
 			const count = this.#encodeEvents(0, this.#eventNext, this.#events.nextSequence - this.#eventNext);
 			this.#eventNext = this.#afterSequence;
@@ -384,22 +370,20 @@ export class Uplink implements MqttListener {
 			}
 			if (request.left > 0) return true;
 		}
-		const acknowledge = this.#acknowledge;
+		const acknowledge = createControl();
 		acknowledge.kind = Kind.acknowledge;
 		acknowledge.requestId = request.requestId;
 		acknowledge.first = request.kind;
 		acknowledge.second = request.answered || request.kind === Kind.configure ? Status.ok : Status.notFound;
 		this.#requests.shift();
-		this.#requests.push(request);
-		this.#requestCount--;
 		return this.#send(encodeControl(acknowledge, this.#view));
 	}
 
 	/** Puts a request that must wait behind the others. @returns whether another one can be answered now */
 	#rotate(request: Request): boolean {
-		if (this.#requestCount === 1) return false;
-		for (let i = 1; i < this.#requestCount; i++) this.#requests[i - 1] = this.#requests[i]!;
-		this.#requests[this.#requestCount - 1] = request;
+		if (this.#requests.length === 1) return false;
+		this.#requests.shift();
+		this.#requests.push(request);
 		return this.#requests[0]!.kind !== Kind.captureRequest;
 	}
 
@@ -412,10 +396,10 @@ export class Uplink implements MqttListener {
 		const end = Math.min(first + count, profile.nextSequence);
 		let sequence = Math.max(first, profile.oldestSequence);
 		let rowCount = 0;
+		const row = createProfileRow();
+		const wire = createWireRow();
 		for (; sequence < end && rowCount < PROFILE_ROWS_MAX; sequence++) {
-			if (profile.read(sequence, this.#row) !== Status.ok) continue;
-			const wire = this.#wireRow;
-			const row = this.#row;
+			if (profile.read(sequence, row) !== Status.ok) continue;
 			wire.sequence = sequence;
 			wire.intervalStartSeconds = row.intervalStartSeconds;
 			wire.durationSeconds = row.durationSeconds;
@@ -437,13 +421,14 @@ export class Uplink implements MqttListener {
 		const end = Math.min(first + count, events.nextSequence);
 		let sequence = Math.max(first, events.oldestSequence);
 		let entryCount = 0;
+		const event = createEventRecord();
+		const entry = createEventEntry();
 		for (; sequence < end && entryCount < EVENT_ENTRIES_MAX; sequence++) {
-			if (events.read(sequence, this.#event) !== Status.ok) continue;
-			const entry = this.#entry;
+			if (events.read(sequence, event) !== Status.ok) continue;
 			entry.sequence = sequence;
-			entry.utcSeconds = this.#event.utcSeconds;
-			entry.code = this.#event.code;
-			entry.detail = this.#event.detail;
+			entry.utcSeconds = event.utcSeconds;
+			entry.code = event.code;
+			entry.detail = event.detail;
 			encodeEventEntry(entry, entryCount++, this.#view);
 		}
 		this.#afterSequence = sequence >= end ? first + count : sequence;

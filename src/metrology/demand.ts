@@ -13,6 +13,11 @@ import { TARIFF_COUNT } from "./registers.js";
 export const DEMAND_STATE_BYTES = 42;
 export const DEMAND_STATE_VERSION = 1;
 
+/** Places in `#values`: maxima of each tariff, when their intervals ended, energy of the past parts. */
+const MAXIMUM = 0;
+const MAXIMUM_UTC = MAXIMUM + TARIFF_COUNT;
+const PARTS = MAXIMUM_UTC + TARIFF_COUNT;
+
 /** Most sub-intervals of a sliding demand. */
 export const SUB_INTERVALS_MAX = 15;
 
@@ -29,10 +34,8 @@ export class MaximumDemand {
 	/** Intervals that could not set a maximum. */
 	incompleteCount = 0;
 	readonly #partSeconds: number;
-	/** Energy of the past parts, mWh; NaN: the part was not whole. */
-	readonly #parts: Float64Array;
-	readonly #maximum = new Float64Array(TARIFF_COUNT);
-	readonly #maximumUtcSeconds = new Float64Array(TARIFF_COUNT);
+	/** mW, s since 2000-01-01T00:00:00Z, mWh (NaN: the part was not whole). */
+	readonly #values: Float64Array;
 	#partIndex = 0;
 	#partStart = Number.NaN;
 	#startEnergy = 0;
@@ -48,17 +51,17 @@ export class MaximumDemand {
 		this.intervalSeconds = intervalSeconds;
 		this.subIntervals = subIntervals;
 		this.#partSeconds = part;
-		this.#parts = new Float64Array(subIntervals).fill(Number.NaN);
+		this.#values = new Float64Array(PARTS + subIntervals).fill(Number.NaN, PARTS);
 	}
 
 	/** Highest demand under a tariff (1 to 4) since the last reset, mW (1-0:1.6.0). */
 	maximumMilliwatts(tariff: number): number {
-		return this.#maximum[tariff - 1]!;
+		return this.#values[MAXIMUM + tariff - 1]!;
 	}
 
 	/** When the interval of that maximum ended, s since 2000-01-01T00:00:00Z; 0 without one. */
 	maximumUtcSeconds(tariff: number): number {
-		return this.#maximumUtcSeconds[tariff - 1]!;
+		return this.#values[MAXIMUM_UTC + tariff - 1]!;
 	}
 
 	/** Energy so far of the running interval / its nominal length, mW (1-0:1.4.0). */
@@ -67,7 +70,7 @@ export class MaximumDemand {
 		let energy = energyMilliwattHours - this.#startEnergy;
 		// the newest parts, one fewer than make an interval
 		for (let i = 1; i < this.subIntervals; i++) {
-			const part = this.#parts[(this.#partIndex + this.subIntervals - i) % this.subIntervals]!;
+			const part = this.#values[PARTS + ((this.#partIndex + this.subIntervals - i) % this.subIntervals)]!;
 			if (!Number.isNaN(part)) energy += part;
 		}
 		return Math.round((energy * 3600) / this.intervalSeconds);
@@ -103,26 +106,25 @@ export class MaximumDemand {
 	}
 
 	#endPart(energyMilliwattHours: number, tariff: number, end: number, follows: boolean): void {
-		const parts = this.#parts;
-		parts[this.#partIndex] = this.#whole && follows ? energyMilliwattHours - this.#startEnergy : Number.NaN;
+		const values = this.#values;
+		values[PARTS + this.#partIndex] = this.#whole && follows ? energyMilliwattHours - this.#startEnergy : Number.NaN;
 		this.#partIndex = (this.#partIndex + 1) % this.subIntervals;
 		let energy = 0;
-		for (let i = 0; i < this.subIntervals; i++) energy += parts[i]!;
+		for (let i = 0; i < this.subIntervals; i++) energy += values[PARTS + i]!;
 		if (Number.isNaN(energy)) {
 			this.incompleteCount++;
 			return;
 		}
 		const milliwatts = Math.round((energy * 3600) / this.intervalSeconds);
 		this.lastMilliwatts = milliwatts;
-		if (milliwatts <= this.#maximum[tariff - 1]!) return;
-		this.#maximum[tariff - 1] = milliwatts;
-		this.#maximumUtcSeconds[tariff - 1] = end;
+		if (milliwatts <= this.#values[MAXIMUM + tariff - 1]!) return;
+		this.#values[MAXIMUM + tariff - 1] = milliwatts;
+		this.#values[MAXIMUM_UTC + tariff - 1] = end;
 	}
 
 	/** End of a billing period: the maxima start again; the running interval goes on. */
 	reset(): void {
-		this.#maximum.fill(0);
-		this.#maximumUtcSeconds.fill(0);
+		this.#values.fill(0, MAXIMUM, PARTS);
 	}
 
 	/** Writes 42 bytes at `offset`. @returns 42 */
@@ -130,8 +132,8 @@ export class MaximumDemand {
 		into.setUint8(offset, DEMAND_STATE_VERSION);
 		into.setUint8(offset + 1, 0);
 		for (let i = 0; i < TARIFF_COUNT; i++) {
-			setUint48(into, offset + 2 + 10 * i, this.#maximum[i]!);
-			into.setUint32(offset + 8 + 10 * i, this.#maximumUtcSeconds[i]!);
+			setUint48(into, offset + 2 + 10 * i, this.#values[MAXIMUM + i]!);
+			into.setUint32(offset + 8 + 10 * i, this.#values[MAXIMUM_UTC + i]!);
 		}
 		return DEMAND_STATE_BYTES;
 	}
@@ -142,8 +144,8 @@ export class MaximumDemand {
 		if (from.getUint8(offset) !== DEMAND_STATE_VERSION) return Status.badVersion; // DMD-2
 		if (from.getUint8(offset + 1) !== 0) return Status.badValue; // DMD-3
 		for (let i = 0; i < TARIFF_COUNT; i++) {
-			this.#maximum[i] = getUint48(from, offset + 2 + 10 * i);
-			this.#maximumUtcSeconds[i] = from.getUint32(offset + 8 + 10 * i);
+			this.#values[MAXIMUM + i] = getUint48(from, offset + 2 + 10 * i);
+			this.#values[MAXIMUM_UTC + i] = from.getUint32(offset + 8 + 10 * i);
 		}
 		return Status.ok;
 	}

@@ -10,6 +10,7 @@ import {
 	harmonicUnit,
 	KERNEL_PARAMETER_BYTES,
 	KERNEL_SUMS_BYTES,
+	PHASE_MAX,
 	WindowFlag,
 } from "./sample-kernel.js";
 
@@ -224,12 +225,33 @@ const MEAN = 8;
 const ANGLE = 9;
 const ACCUMULATOR_CELLS = PER_PHASE + 3 * PHASE_CELLS;
 
+// Places in `#values`, one array for all: on XS an array of its own costs eight slots.
+/** mV or mA of a code, per channel. */
+const SCALE = 0;
+/** Codes subtracted: offset, or the slow mean. */
+const SHIFT = SCALE + CHANNEL_MAX;
+const OFFSET = SHIFT + CHANNEL_MAX;
+/** Fundamental of each channel in codes (peak): real and imaginary part against the oscillator. */
+const REAL = OFFSET + CHANNEL_MAX;
+const IMAGINARY = REAL + CHANNEL_MAX;
+const THD = IMAGINARY + CHANNEL_MAX;
+/** Fractions of a mW·ms carried to the next window. */
+const CARRY = THD + CHANNEL_MAX;
+const DELAY_Q16 = CARRY + 3 * PHASE_MAX;
+/** 1 while a phase is above its creep threshold. */
+const ACTIVE_COUNTS = DELAY_Q16 + PHASE_MAX;
+const REACTIVE_COUNTS = ACTIVE_COUNTS + PHASE_MAX;
+/** Accumulators. */
+const WINDOW = REACTIVE_COUNTS + PHASE_MAX;
+const SECOND = WINDOW + ACCUMULATOR_CELLS;
+const VALUE_CELLS = SECOND + ACCUMULATOR_CELLS;
+
 const TWO_32 = 0x1_0000_0000;
 
 /**
  * From blocks of samples to measured values and registers. Time comes from the number of rows; energy is the sum over
  * all rows, whatever the windows do. Everything is allocated here; `feed` creates nothing.
- * About 3.3 KB of chunk bytes and 200 slots with its registers; the C kernel is outside both.
+ * About 3.4 KB of chunk bytes and 160 slots with its registers; the C kernel is outside both.
  */
 export class Metrology {
 	readonly configuration: MetrologyConfiguration;
@@ -258,24 +280,9 @@ export class Metrology {
 	readonly #creep: CreepThresholds;
 	readonly #sums = new Uint8Array(KERNEL_SUMS_BYTES);
 	readonly #cells = new Float64Array(this.#sums.buffer);
-	readonly #window: Measurement = createMeasurement();
+	readonly #values = new Float64Array(VALUE_CELLS);
+	#window: Measurement | undefined;
 	#isWindowStale = false;
-	/** mV or mA of a code, per channel. */
-	readonly #scale = new Float64Array(CHANNEL_MAX);
-	/** Codes subtracted: offset, or the slow mean. */
-	readonly #shift = new Float64Array(CHANNEL_MAX);
-	readonly #offset = new Float64Array(CHANNEL_MAX);
-	/** Fundamental of each channel in codes (peak): real and imaginary part against the oscillator. */
-	readonly #real = new Float64Array(CHANNEL_MAX);
-	readonly #imaginary = new Float64Array(CHANNEL_MAX);
-	readonly #thd = new Float64Array(CHANNEL_MAX);
-	/** Fractions of a mW·ms carried to the next window. */
-	readonly #carry = new Float64Array(9);
-	readonly #delayQ16 = new Int32Array(3);
-	readonly #accumulator = new Float64Array(ACCUMULATOR_CELLS);
-	readonly #secondAccumulator = new Float64Array(ACCUMULATOR_CELLS);
-	readonly #active = new Uint8Array(3);
-	readonly #reactive = new Uint8Array(3);
 	readonly #presenceMillivolts: number;
 	readonly #codeMaximum: number;
 	#meanSeconds = 0;
@@ -311,6 +318,7 @@ export class Metrology {
 	 * @throws InvariantError when a value is outside its range
 	 */
 	calibrate(calibration: readonly ChannelCalibration[] | undefined): void {
+		const values = this.#values;
 		const { layout, voltageMillivoltsPerCode, currentMilliamperesPerCode } = this.configuration;
 		for (let c = 0; c < this.#channelCount; c++) {
 			const voltage = c % 2 === 0 && c < 2 * this.#phaseCount;
@@ -318,9 +326,9 @@ export class Metrology {
 			const { offsetCodes = 0, gainQ24 = 0x100_0000 } = calibration?.[c] ?? {};
 			if (!(gainQ24 > 0 && gainQ24 <= 0x1000_0000)) throw new InvariantError("gainQ24");
 			if (!(ratio.numerator > 0 && ratio.denominator > 0)) throw new InvariantError("scale");
-			this.#scale[c] = (ratio.numerator * gainQ24) / (ratio.denominator * 0x100_0000);
-			this.#offset[c] = offsetCodes;
-			this.#shift[c] = offsetCodes;
+			values[SCALE + c] = (ratio.numerator * gainQ24) / (ratio.denominator * 0x100_0000);
+			values[OFFSET + c] = offsetCodes;
+			values[SHIFT + c] = offsetCodes;
 		}
 		this.#meanSeconds = 0;
 		const bytes = new Uint8Array(KERNEL_PARAMETER_BYTES);
@@ -331,7 +339,7 @@ export class Metrology {
 		view.setUint32(8, nominal, true);
 		view.setUint32(12, this.configuration.harmonicChannel ?? 0, true);
 		for (let p = 0; p < 3; p++) {
-			const presence = p < this.#phaseCount ? Math.round(this.#presenceMillivolts / this.#scale[2 * p]!) : 1;
+			const presence = p < this.#phaseCount ? Math.round(this.#presenceMillivolts / values[SCALE + 2 * p]!) : 1;
 			view.setInt32(16 + 4 * p, Math.max(1, Math.min(this.#codeMaximum, presence)), true);
 			let delay = 0;
 			if (p < this.#phaseCount) {
@@ -340,7 +348,7 @@ export class Metrology {
 				delay = Math.round((current - voltage) * layout.samplesPerSecond * 1e-9 * 0x1_0000);
 				if (Math.abs(delay) > DELAY_ROWS_MAX * 0x1_0000) throw new InvariantError("delayNanoseconds");
 			}
-			this.#delayQ16[p] = delay;
+			values[DELAY_Q16 + p] = delay;
 			view.setInt32(28 + 4 * p, delay, true);
 		}
 		this.#kernel.configure(bytes);
@@ -348,46 +356,49 @@ export class Metrology {
 
 	/** The last basic window; valid until the next closes. Worked out when it is asked for: most windows are not. */
 	get window(): Measurement {
+		this.#window ??= createMeasurement();
 		if (this.#isWindowStale) {
 			this.#isWindowStale = false;
-			this.#present(this.#accumulator, this.#window, this.#flags);
+			this.#present(WINDOW, this.#window, this.#flags);
 		}
 		return this.#window;
 	}
 
 	/** Rows of the last window, without working out the rest. */
 	get windowRows(): number {
-		return this.#accumulator[ROWS]!;
+		return this.#values[WINDOW + ROWS]!;
 	}
 
 	/** Lowest one-cycle RMS of a phase in the last window, mV; 0 if no cycle ended within. */
 	windowVoltageMinimum(phase: number): number {
-		return this.#accumulator[PER_PHASE + phase * PHASE_CELLS + VOLTAGE_MINIMUM]!;
+		return this.#values[WINDOW + PER_PHASE + phase * PHASE_CELLS + VOLTAGE_MINIMUM]!;
 	}
 
 	/** Highest one-cycle RMS of a phase in the last window, mV; 0 if no cycle ended within. */
 	windowVoltageMaximum(phase: number): number {
-		return this.#accumulator[PER_PHASE + phase * PHASE_CELLS + VOLTAGE_MAXIMUM]!;
+		return this.#values[WINDOW + PER_PHASE + phase * PHASE_CELLS + VOLTAGE_MAXIMUM]!;
 	}
 
 	/** mV (voltages) or mA (currents) of one code of a channel. */
 	unitsPerCode(channel: number): number {
-		return this.#scale[channel]!;
+		return this.#values[SCALE + channel]!;
 	}
 
 	/** Codes that are subtracted from a channel now: its offset, or the slow mean. */
 	shiftCodes(channel: number): number {
-		return this.#shift[channel]!;
+		return this.#values[SHIFT + channel]!;
 	}
 
 	/** RMS fundamental of a channel in the last window (mV or mA), real part: against the kernel's oscillator. */
 	phasorReal(channel: number): number {
-		return this.#real[channel]! * this.#scale[channel]! * Math.SQRT1_2;
+		const values = this.#values;
+		return values[REAL + channel]! * values[SCALE + channel]! * Math.SQRT1_2;
 	}
 
 	/** Imaginary part of the same. */
 	phasorImaginary(channel: number): number {
-		return this.#imaginary[channel]! * this.#scale[channel]! * Math.SQRT1_2;
+		const values = this.#values;
+		return values[IMAGINARY + channel]! * values[SCALE + channel]! * Math.SQRT1_2;
 	}
 
 	/**
@@ -420,16 +431,16 @@ export class Metrology {
 
 	#closeWindow(): void {
 		const cells = this.#cells;
-		const accumulator = this.#accumulator;
+		const values = this.#values;
 		const rows = cells[Cell.rows]!;
 		const synchronous = (cells[Cell.flags]! & WindowFlag.synchronous) !== 0;
-		accumulator.fill(0);
-		accumulator[ROWS] = rows;
+		values.fill(0, WINDOW, SECOND);
+		values[WINDOW + ROWS] = rows;
 		let flags = this.#lostPending ? MeasurementFlag.samplesLost : 0;
 		if (synchronous) {
 			const span = rows + (cells[Cell.startLagQ16]! - cells[Cell.endLagQ16]!) / 0x1_0000;
-			accumulator[SPAN] = span;
-			accumulator[CYCLES] = cells[Cell.cycles]!;
+			values[WINDOW + SPAN] = span;
+			values[WINDOW + CYCLES] = cells[Cell.cycles]!;
 			if (!this.#lostPending) this.#frequency = (cells[Cell.cycles]! * this.#rate) / span;
 		} else {
 			flags |= MeasurementFlag.unsynchronised | MeasurementFlag.frequencyInvalid;
@@ -444,7 +455,7 @@ export class Metrology {
 		if (!present) this.#flags |= MeasurementFlag.noVoltage;
 		if (this.#channelCount > 2 * this.#phaseCount) {
 			const c = this.#channelCount - 1;
-			accumulator[NEUTRAL] = this.#meanSquare(c, rows) * rows;
+			values[WINDOW + NEUTRAL] = this.#meanSquare(c, rows) * rows;
 			this.#watchRange(c);
 		}
 		this.registers.add(this.energies, this.#phaseCount);
@@ -452,18 +463,19 @@ export class Metrology {
 		this.windows++;
 		this.rows += rows;
 		const secondIndex = Math.floor((this.rows + this.rowsLost) / this.#rate);
-		this.#gatherSecond(accumulator);
+		this.#gatherSecond();
 		this.listener?.windowClosed(this);
 		if (secondIndex === this.#secondIndex) return;
 		this.#secondIndex = secondIndex;
-		this.#present(this.#secondAccumulator, this.second, this.#secondFlags);
-		this.#secondAccumulator.fill(0);
+		this.#present(SECOND, this.second, this.#secondFlags);
+		this.#values.fill(0, SECOND, VALUE_CELLS);
 		this.#secondFlags = 0;
 		this.listener?.secondClosed(this);
 	}
 
 	/** Slow mean of each channel: a plain average until it is one time constant old, then an exponential one. */
 	#trackMeans(rows: number): void {
+		const values = this.#values;
 		if (!this.configuration.removeMean || this.meanFrozen) return;
 		// a short window is no whole number of cycles: its mean tells nothing
 		if ((this.#cells[Cell.flags]! & WindowFlag.locked) !== 0) return;
@@ -473,12 +485,13 @@ export class Metrology {
 		const share = seconds / this.#meanSeconds;
 		for (let c = 0; c < this.#channelCount; c++) {
 			const mean = this.#cells[Cell.channel + Cell.channelStride * c]! / rows;
-			this.#shift[c] = this.#shift[c]! + (mean - this.#shift[c]!) * Math.min(1, share);
+			values[SHIFT + c] = values[SHIFT + c]! + (mean - values[SHIFT + c]!) * Math.min(1, share);
 		}
 	}
 
 	/** Phasors from the correlations; what the oscillator is off in frequency damps them by a known factor. */
 	#findFundamentals(rows: number, synchronous: boolean): void {
+		const values = this.#values;
 		const cells = this.#cells;
 		let factor = 2 / (rows * 32_767);
 		if (synchronous) {
@@ -489,22 +502,25 @@ export class Metrology {
 			const at = Cell.channel + Cell.channelStride * c;
 			// against the mean of this window, so that no DC leaks in
 			const mean = cells[at]! / rows;
-			this.#real[c] = (cells[at + Cell.cosine]! - mean * cells[Cell.sumCosine]!) * factor;
-			this.#imaginary[c] = -(cells[at + Cell.sine]! - mean * cells[Cell.sumSine]!) * factor;
+			values[REAL + c] = (cells[at + Cell.cosine]! - mean * cells[Cell.sumCosine]!) * factor;
+			values[IMAGINARY + c] = -(cells[at + Cell.sine]! - mean * cells[Cell.sumSine]!) * factor;
 		}
 	}
 
 	#findHarmonics(rows: number): void {
+		const values = this.#values;
 		const cells = this.#cells;
 		const channel = cells[Cell.harmonicChannel]!;
 		if (channel < 0) return;
-		const fundamental = Math.hypot(this.#real[channel]!, this.#imaginary[channel]!);
+		const fundamental = Math.hypot(values[REAL + channel]!, values[IMAGINARY + channel]!);
 		const highest = cells[Cell.harmonicHighest]!;
 		const amplitudes = this.harmonics;
-		const scale = this.#scale[channel]! * Math.SQRT1_2;
+		const scale = values[SCALE + channel]! * Math.SQRT1_2;
 		const unit = harmonicUnit(rows, this.configuration.layout.sampleBytes);
 		this.harmonicChannel = channel;
-		amplitudes.fill(0);
+		const { sqrt } = Math;
+		const root = unit * scale;
+		amplitudes.fill(0, highest + 1);
 		amplitudes[1] = fundamental * scale;
 		let squares = 0;
 		let at = Cell.harmonic;
@@ -513,20 +529,19 @@ export class Metrology {
 			const sine = cells[at++]!;
 			const square = (cosine * cosine + sine * sine) * HARMONIC_SQUARE[h]!;
 			squares += square;
-			amplitudes[h] = square;
+			amplitudes[h] = sqrt(square) * root;
 		}
 		squares *= unit * unit;
-		const root = unit * scale;
-		for (let h = 2; h <= highest; h++) amplitudes[h] = Math.sqrt(amplitudes[h]!) * root;
 		// below some codes there is only quantisation
-		this.#thd[channel] = fundamental < 8 ? 0 : Math.min(65_535, (1000 * Math.sqrt(squares)) / fundamental);
+		values[THD + channel] = fundamental < 8 ? 0 : Math.min(65_535, (1000 * Math.sqrt(squares)) / fundamental);
 	}
 
 	/** Mean square of a channel about its shift, mV² or mA². */
 	#meanSquare(channel: number, rows: number): number {
+		const values = this.#values;
 		const at = Cell.channel + Cell.channelStride * channel;
-		const shift = this.#shift[channel]!;
-		const scale = this.#scale[channel]!;
+		const shift = values[SHIFT + channel]!;
+		const scale = values[SCALE + channel]!;
 		const square = this.#cells[at + Cell.square]! / rows - shift * ((2 * this.#cells[at]!) / rows - shift);
 		return Math.max(0, square) * scale * scale;
 	}
@@ -539,37 +554,38 @@ export class Metrology {
 
 	/** RMS over the worst or best cycle, about the shift (the mean of the window stands for that of the cycle). */
 	#cycleRms(channel: number, square: number, rows: number): number {
+		const values = this.#values;
 		if (square < 0) return 0;
-		const shift = this.#shift[channel]!;
+		const shift = values[SHIFT + channel]!;
 		const mean = this.#cells[Cell.channel + Cell.channelStride * channel]! / rows;
-		return Math.sqrt(Math.max(0, square - shift * (2 * mean - shift))) * this.#scale[channel]!;
+		return Math.sqrt(Math.max(0, square - shift * (2 * mean - shift))) * values[SCALE + channel]!;
 	}
 
 	/** @returns whether the phase has voltage */
 	#closePhase(p: number, rows: number): boolean {
 		const cells = this.#cells;
-		const accumulator = this.#accumulator;
+		const values = this.#values;
 		const u = 2 * p;
 		const i = u + 1;
 		const atU = Cell.channel + Cell.channelStride * u;
 		const atI = atU + Cell.channelStride;
-		const base = PER_PHASE + p * PHASE_CELLS;
-		const shiftU = this.#shift[u]!;
-		const shiftI = this.#shift[i]!;
+		const base = WINDOW + PER_PHASE + p * PHASE_CELLS;
+		const shiftU = values[SHIFT + u]!;
+		const shiftI = values[SHIFT + i]!;
 		const milliseconds = (rows * 1000) / this.#rate;
 		// codes² of a row to mW·ms: mV·mA/1000 for 1000/rate ms
-		const energyScale = (this.#scale[u]! * this.#scale[i]!) / this.#rate;
+		const energyScale = (values[SCALE + u]! * values[SCALE + i]!) / this.#rate;
 		const meanSquareU = this.#meanSquare(u, rows);
 		const meanSquareI = this.#meanSquare(i, rows);
 
-		let realI = this.#real[i]!;
-		let imaginaryI = this.#imaginary[i]!;
-		let realU = this.#real[u]!;
-		let imaginaryU = this.#imaginary[u]!;
+		let realI = values[REAL + i]!;
+		let imaginaryI = values[IMAGINARY + i]!;
+		let realU = values[REAL + u]!;
+		let imaginaryU = values[IMAGINARY + u]!;
 		const atPower = Cell.phase + Cell.phaseStride * p;
 		let high = cells[atPower]!;
 		let low = cells[atPower + 1]!;
-		const delayQ16 = this.#delayQ16[p]!;
+		const delayQ16 = values[DELAY_Q16 + p]!;
 		if (delayQ16 !== 0) {
 			const theta = (2 * Math.PI * cells[Cell.increment]!) / TWO_32;
 			const whole = Math.floor(Math.abs(delayQ16) / 0x1_0000);
@@ -616,27 +632,28 @@ export class Metrology {
 		const apparent = (Math.sqrt(meanSquareU * meanSquareI) / 1000) * milliseconds;
 
 		const creep = this.#creep;
-		const activeFloor = (this.#active[p] === 0 ? creep.startMilliwatts : creep.stopMilliwatts) * milliseconds;
-		const reactiveFloor = (this.#reactive[p] === 0 ? creep.startMillivars : creep.stopMillivars) * milliseconds;
-		this.#active[p] = Math.abs(active) >= activeFloor ? 1 : 0;
-		this.#reactive[p] = Math.abs(reactive) >= reactiveFloor ? 1 : 0;
-		if (this.#active[p] === 0) active = fundamental = 0;
-		if (this.#reactive[p] === 0) reactive = 0;
-		const counts = this.#active[p] !== 0 || this.#reactive[p] !== 0;
+		const activeFloor = (values[ACTIVE_COUNTS + p] === 0 ? creep.startMilliwatts : creep.stopMilliwatts) * milliseconds;
+		const reactiveFloor =
+			(values[REACTIVE_COUNTS + p] === 0 ? creep.startMillivars : creep.stopMillivars) * milliseconds;
+		values[ACTIVE_COUNTS + p] = Math.abs(active) >= activeFloor ? 1 : 0;
+		values[REACTIVE_COUNTS + p] = Math.abs(reactive) >= reactiveFloor ? 1 : 0;
+		if (values[ACTIVE_COUNTS + p] === 0) active = fundamental = 0;
+		if (values[REACTIVE_COUNTS + p] === 0) reactive = 0;
+		const counts = values[ACTIVE_COUNTS + p] !== 0 || values[REACTIVE_COUNTS + p] !== 0;
 
 		this.#carryWhole(p, active);
 		this.#carryWhole(this.#phaseCount + p, reactive);
 		this.#carryWhole(2 * this.#phaseCount + p, counts ? apparent : 0);
-		accumulator[base + VOLTAGE] = meanSquareU * rows;
-		accumulator[base + CURRENT] = meanSquareI * rows;
-		accumulator[base + ACTIVE] = active;
-		accumulator[base + FUNDAMENTAL] = fundamental;
-		accumulator[base + REACTIVE] = reactive;
-		accumulator[base + VOLTAGE_MINIMUM] = this.#cycleRms(u, cells[atU + Cell.cycleMinimum]!, rows);
-		accumulator[base + VOLTAGE_MAXIMUM] = this.#cycleRms(u, cells[atU + Cell.cycleMaximum]!, rows);
-		accumulator[base + CURRENT_MAXIMUM] = this.#cycleRms(i, cells[atI + Cell.cycleMaximum]!, rows);
-		accumulator[base + MEAN] = (cells[atI]! - rows * this.#offset[i]!) * this.#scale[i]!;
-		accumulator[base + ANGLE] = this.#voltageAngle(p);
+		values[base + VOLTAGE] = meanSquareU * rows;
+		values[base + CURRENT] = meanSquareI * rows;
+		values[base + ACTIVE] = active;
+		values[base + FUNDAMENTAL] = fundamental;
+		values[base + REACTIVE] = reactive;
+		values[base + VOLTAGE_MINIMUM] = this.#cycleRms(u, cells[atU + Cell.cycleMinimum]!, rows);
+		values[base + VOLTAGE_MAXIMUM] = this.#cycleRms(u, cells[atU + Cell.cycleMaximum]!, rows);
+		values[base + CURRENT_MAXIMUM] = this.#cycleRms(i, cells[atI + Cell.cycleMaximum]!, rows);
+		values[base + MEAN] = (cells[atI]! - rows * values[OFFSET + i]!) * values[SCALE + i]!;
+		values[base + ANGLE] = this.#voltageAngle(p);
 		this.#watchRange(u);
 		this.#watchRange(i);
 		const presence = this.#presenceMillivolts;
@@ -645,47 +662,52 @@ export class Metrology {
 
 	/** Whole mW·ms go to the registers now, the fraction with the next window: nothing is dropped, no sign is lost. */
 	#carryWhole(index: number, energy: number): void {
-		const total = this.#carry[index]! + energy;
+		const values = this.#values;
+		const total = values[CARRY + index]! + energy;
 		// towards zero, so that a phase at rest never shows energy in the other direction
 		const whole = Math.trunc(total);
-		this.#carry[index] = total - whole;
+		values[CARRY + index] = total - whole;
 		this.energies[index] = index >= 2 * this.#phaseCount ? Math.max(0, whole) : whole;
 	}
 
 	/** Lag of the voltage behind L1, or behind the reference phase when L1 is missing; tenths of a degree. */
 	#voltageAngle(p: number): number {
+		const values = this.#values;
 		const u = 2 * p;
-		const first = Math.hypot(this.#real[0]!, this.#imaginary[0]!) * this.#scale[0]! * Math.SQRT1_2;
-		const own = Math.hypot(this.#real[u]!, this.#imaginary[u]!) * this.#scale[u]! * Math.SQRT1_2;
+		const first = Math.hypot(values[REAL]!, values[IMAGINARY]!) * values[SCALE]! * Math.SQRT1_2;
+		const own = Math.hypot(values[REAL + u]!, values[IMAGINARY + u]!) * values[SCALE + u]! * Math.SQRT1_2;
 		if (own < this.#presenceMillivolts) return NOT_AVAILABLE;
 		const r = first >= this.#presenceMillivolts ? 0 : 2 * this.#cells[Cell.reference]!;
-		const cross = this.#imaginary[r]! * this.#real[u]! - this.#real[r]! * this.#imaginary[u]!;
-		const dot = this.#real[r]! * this.#real[u]! + this.#imaginary[r]! * this.#imaginary[u]!;
+		const cross = values[IMAGINARY + r]! * values[REAL + u]! - values[REAL + r]! * values[IMAGINARY + u]!;
+		const dot = values[REAL + r]! * values[REAL + u]! + values[IMAGINARY + r]! * values[IMAGINARY + u]!;
 		return (Math.round((Math.atan2(cross, dot) * 1800) / Math.PI) + 3600) % 3600;
 	}
 
-	#gatherSecond(accumulator: Float64Array): void {
-		const second = this.#secondAccumulator;
+	#gatherSecond(): void {
+		const values = this.#values;
 		this.#secondFlags |= this.#flags;
-		const first = second[ROWS] === 0;
-		for (let c = 0; c < PER_PHASE; c++) second[c] = second[c]! + accumulator[c]!;
-		for (let p = 0; p < this.#phaseCount; p++) {
-			const base = PER_PHASE + p * PHASE_CELLS;
-			for (let c = base; c <= base + REACTIVE; c++) second[c] = second[c]! + accumulator[c]!;
-			const minimum = accumulator[base + VOLTAGE_MINIMUM]!;
-			if (first || minimum < second[base + VOLTAGE_MINIMUM]!) second[base + VOLTAGE_MINIMUM] = minimum;
-			if (accumulator[base + VOLTAGE_MAXIMUM]! > second[base + VOLTAGE_MAXIMUM]!)
-				second[base + VOLTAGE_MAXIMUM] = accumulator[base + VOLTAGE_MAXIMUM]!;
-			if (accumulator[base + CURRENT_MAXIMUM]! > second[base + CURRENT_MAXIMUM]!)
-				second[base + CURRENT_MAXIMUM] = accumulator[base + CURRENT_MAXIMUM]!;
-			second[base + MEAN] = second[base + MEAN]! + accumulator[base + MEAN]!;
-			second[base + ANGLE] = accumulator[base + ANGLE]!;
+		const first = values[SECOND + ROWS] === 0;
+		for (let c = WINDOW; c < WINDOW + PER_PHASE; c++)
+			values[c + ACCUMULATOR_CELLS] = values[c + ACCUMULATOR_CELLS]! + values[c]!;
+		const end = WINDOW + PER_PHASE + this.#phaseCount * PHASE_CELLS;
+		for (let from = WINDOW + PER_PHASE; from < end; from += PHASE_CELLS) {
+			const to = from + ACCUMULATOR_CELLS;
+			for (let c = 0; c <= REACTIVE; c++) values[to + c] = values[to + c]! + values[from + c]!;
+			const minimum = values[from + VOLTAGE_MINIMUM]!;
+			if (first || minimum < values[to + VOLTAGE_MINIMUM]!) values[to + VOLTAGE_MINIMUM] = minimum;
+			const maximum = values[from + VOLTAGE_MAXIMUM]!;
+			if (maximum > values[to + VOLTAGE_MAXIMUM]!) values[to + VOLTAGE_MAXIMUM] = maximum;
+			const current = values[from + CURRENT_MAXIMUM]!;
+			if (current > values[to + CURRENT_MAXIMUM]!) values[to + CURRENT_MAXIMUM] = current;
+			values[to + MEAN] = values[to + MEAN]! + values[from + MEAN]!;
+			values[to + ANGLE] = values[from + ANGLE]!;
 		}
 	}
 
-	/** Values of a window or second from its accumulator. */
-	#present(accumulator: Float64Array, into: Measurement, flags: number): void {
-		const rows = accumulator[ROWS]!;
+	/** Values of a window or second from its accumulator, which starts at `at`. */
+	#present(at: number, into: Measurement, flags: number): void {
+		const values = this.#values;
+		const rows = values[at + ROWS]!;
 		const milliseconds = (rows * 1000) / this.#rate;
 		const threshold = this.#creep.factorMillivoltAmperes;
 		let power = 0;
@@ -693,13 +715,13 @@ export class Metrology {
 		let reactive = 0;
 		let apparent = 0;
 		for (let p = 0; p < this.#phaseCount; p++) {
-			const base = PER_PHASE + p * PHASE_CELLS;
+			const base = at + PER_PHASE + p * PHASE_CELLS;
 			const phase = into.phases[p as 0 | 1 | 2];
-			const voltage = Math.sqrt(accumulator[base + VOLTAGE]! / rows);
-			const current = Math.sqrt(accumulator[base + CURRENT]! / rows);
-			const phasePower = accumulator[base + ACTIVE]! / milliseconds;
-			const phaseFundamental = accumulator[base + FUNDAMENTAL]! / milliseconds;
-			const phaseReactive = accumulator[base + REACTIVE]! / milliseconds;
+			const voltage = Math.sqrt(values[base + VOLTAGE]! / rows);
+			const current = Math.sqrt(values[base + CURRENT]! / rows);
+			const phasePower = values[base + ACTIVE]! / milliseconds;
+			const phaseFundamental = values[base + FUNDAMENTAL]! / milliseconds;
+			const phaseReactive = values[base + REACTIVE]! / milliseconds;
 			const phaseApparent = (voltage * current) / 1000;
 			phase.voltageMillivolts = Math.round(voltage);
 			phase.currentMilliamperes = Math.round(current);
@@ -716,14 +738,14 @@ export class Metrology {
 			phase.phaseAngleTenthsDegree = angle
 				? Math.round((Math.atan2(phaseReactive, phaseFundamental) * 1800) / Math.PI)
 				: NOT_AVAILABLE;
-			phase.voltageAngleTenthsDegree = accumulator[base + ANGLE]!;
+			phase.voltageAngleTenthsDegree = values[base + ANGLE]!;
 			phase.quadrant = quadrantOf(phasePower, phaseReactive);
-			phase.thdVoltagePermille = Math.round(this.#thd[2 * p]!);
-			phase.thdCurrentPermille = Math.round(this.#thd[2 * p + 1]!);
-			phase.voltageMinimumMillivolts = Math.round(accumulator[base + VOLTAGE_MINIMUM]!);
-			phase.voltageMaximumMillivolts = Math.round(accumulator[base + VOLTAGE_MAXIMUM]!);
-			phase.currentMaximumMilliamperes = Math.round(accumulator[base + CURRENT_MAXIMUM]!);
-			phase.currentMeanMilliamperes = Math.round(accumulator[base + MEAN]! / rows);
+			phase.thdVoltagePermille = Math.round(values[THD + 2 * p]!);
+			phase.thdCurrentPermille = Math.round(values[THD + 2 * p + 1]!);
+			phase.voltageMinimumMillivolts = Math.round(values[base + VOLTAGE_MINIMUM]!);
+			phase.voltageMaximumMillivolts = Math.round(values[base + VOLTAGE_MAXIMUM]!);
+			phase.currentMaximumMilliamperes = Math.round(values[base + CURRENT_MAXIMUM]!);
+			phase.currentMeanMilliamperes = Math.round(values[base + MEAN]! / rows);
 			power += phasePower;
 			fundamental += phaseFundamental;
 			reactive += phaseReactive;
@@ -737,14 +759,14 @@ export class Metrology {
 		into.nonActivePowerMillivoltAmperes = nonActive(apparent, power);
 		into.powerFactorPermille = apparent >= threshold && apparent > 0 ? factorPermille(power, apparent) : NOT_AVAILABLE;
 		into.quadrant = quadrantOf(power, reactive);
-		const span = accumulator[SPAN]!;
+		const span = values[at + SPAN]!;
 		into.frequencyMillihertz = Math.round(
 			1000 *
 				(span > 0 && (flags & MeasurementFlag.samplesLost) === 0
-					? (accumulator[CYCLES]! * this.#rate) / span
+					? (values[at + CYCLES]! * this.#rate) / span
 					: this.#frequency),
 		);
-		into.neutralCurrentMilliamperes = Math.round(Math.sqrt(accumulator[NEUTRAL]! / rows));
+		into.neutralCurrentMilliamperes = Math.round(Math.sqrt(values[at + NEUTRAL]! / rows));
 		into.flags = flags;
 		into.rows = rows;
 		into.durationMicroseconds = Math.round(milliseconds * 1000);

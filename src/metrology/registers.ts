@@ -31,6 +31,9 @@ export const SET_REGISTERS = 8;
 export const TARIFF_COUNT = 4;
 const PHASE_BASE = 2 * SET_REGISTERS;
 const REGISTER_COUNT = PHASE_BASE + 6;
+/** Places in `#values` behind the registers. */
+const REMAINDERS = REGISTER_COUNT;
+const TARIFFS = REMAINDERS + REGISTER_COUNT;
 /** 1 mWh in mW·ms; the same number for mvarh and mVAh. */
 const MILLIWATT_MILLISECONDS = 3_600_000;
 /** 1 kWh in mWh. */
@@ -56,14 +59,13 @@ export const REGISTER_VERSION = 1;
 /**
  * All energy registers of a meter. Each is an integer number of mWh, exact to 2^53, with a remainder that is carried; it
  * only counts up. Signs are split here, once for each window, and the quadrant is decided once for each window and set.
- * 650 bytes of chunks.
+ * 430 bytes of chunks.
  */
 export class EnergyRegisters {
 	readonly legal: Netting;
 	readonly pulsesPerKilowattHour: number;
-	readonly #values = new Float64Array(REGISTER_COUNT);
-	readonly #remainders = new Uint32Array(REGISTER_COUNT);
-	readonly #tariffs = new Float64Array(2 * TARIFF_COUNT);
+	/** Registers, what each has short of a whole unit, tariffs: one array, since each of its own costs XS eight slots. */
+	readonly #values = new Float64Array(TARIFFS + 2 * TARIFF_COUNT);
 	#tariff = 1;
 	#pulses = 0;
 	#pulseRemainder = 0;
@@ -92,7 +94,7 @@ export class EnergyRegisters {
 
 	/** What is not yet a whole mWh, mW·ms. */
 	remainder(netting: Netting, register: Register): number {
-		return this.#remainders[netting * SET_REGISTERS + register]!;
+		return this.#values[REMAINDERS + netting * SET_REGISTERS + register]!;
 	}
 
 	/** A+ of the legal set, mWh. */
@@ -124,7 +126,7 @@ export class EnergyRegisters {
 
 	/** A+ or A- of tariff 1 to 4, mWh. Their sum is the legal register, always. */
 	tariffMilliwattHours(tariff: number, exported: boolean): number {
-		return this.#tariffs[(exported ? TARIFF_COUNT : 0) + tariff - 1]!;
+		return this.#values[TARIFFS + (exported ? TARIFF_COUNT : 0) + tariff - 1]!;
 	}
 
 	/** Pulses of the metrology LED since the meter was new: cut from A+ plus A- of the legal set. */
@@ -163,8 +165,8 @@ export class EnergyRegisters {
 		this.#add(base + (exported ? Register.apparentExport : Register.apparentImport), apparent);
 		if (whole === 0 || base !== this.legal * SET_REGISTERS) return;
 		// whole mWh only, so that the tariffs add up to the register at any moment
-		const tariff = (exported ? TARIFF_COUNT : 0) + this.#tariff - 1;
-		this.#tariffs[tariff] = this.#tariffs[tariff]! + whole;
+		const tariff = TARIFFS + (exported ? TARIFF_COUNT : 0) + this.#tariff - 1;
+		this.#values[tariff] = this.#values[tariff]! + whole;
 		const total = this.#pulseRemainder + whole * this.pulsesPerKilowattHour;
 		const pulses = Math.floor(total / PULSE_UNIT);
 		this.#pulses += pulses;
@@ -175,10 +177,15 @@ export class EnergyRegisters {
 	#add(index: number, amount: number): number {
 		if (!(amount >= 0 && amount <= Number.MAX_SAFE_INTEGER - MILLIWATT_MILLISECONDS))
 			throw new InvariantError("energy out of range");
-		const total = this.#remainders[index]! + amount;
+		const values = this.#values;
+		const total = values[REMAINDERS + index]! + amount;
+		if (total < MILLIWATT_MILLISECONDS) {
+			values[REMAINDERS + index] = total;
+			return 0;
+		}
 		const whole = Math.floor(total / MILLIWATT_MILLISECONDS);
-		this.#values[index] = this.#values[index]! + whole;
-		this.#remainders[index] = total - whole * MILLIWATT_MILLISECONDS;
+		values[index] = values[index]! + whole;
+		values[REMAINDERS + index] = total - whole * MILLIWATT_MILLISECONDS;
 		return whole;
 	}
 
@@ -192,9 +199,9 @@ export class EnergyRegisters {
 		let at = offset + 16;
 		for (let i = 0; i < REGISTER_COUNT; i++, at += 12) {
 			setUint53(into, at, this.#values[i]!);
-			into.setUint32(at + 8, this.#remainders[i]!);
+			into.setUint32(at + 8, this.#values[REMAINDERS + i]!);
 		}
-		for (let i = 0; i < 2 * TARIFF_COUNT; i++, at += 8) setUint53(into, at, this.#tariffs[i]!);
+		for (let i = 0; i < 2 * TARIFF_COUNT; i++, at += 8) setUint53(into, at, this.#values[TARIFFS + i]!);
 		return REGISTER_BYTES;
 	}
 
@@ -213,7 +220,7 @@ export class EnergyRegisters {
 		for (let i = 0; i < 2 * TARIFF_COUNT; i++) {
 			const value = getUint53(from, offset + 280 + 8 * i);
 			if (!(value >= 0)) return Status.badValue; // REG-5
-			if (value < this.#tariffs[i]!) return Status.outOfOrder; // REG-7
+			if (value < this.#values[TARIFFS + i]!) return Status.outOfOrder; // REG-7
 			if (i < TARIFF_COUNT) imported += value;
 			else exported += value;
 		}
@@ -222,7 +229,7 @@ export class EnergyRegisters {
 			const value = getUint53(from, at);
 			const remainder = from.getUint32(at + 8);
 			if (!(value >= 0) || remainder >= MILLIWATT_MILLISECONDS) return Status.badValue; // REG-5
-			if (value < this.#values[i]! || (value === this.#values[i]! && remainder < this.#remainders[i]!))
+			if (value < this.#values[i]! || (value === this.#values[i]! && remainder < this.#values[REMAINDERS + i]!))
 				return Status.outOfOrder; // REG-7
 		}
 		const base = offset + 16 + 12 * SET_REGISTERS * legal;
@@ -230,9 +237,9 @@ export class EnergyRegisters {
 			return Status.badValue; // REG-6
 		for (let i = 0; i < REGISTER_COUNT; i++) {
 			this.#values[i] = getUint53(from, offset + 16 + 12 * i);
-			this.#remainders[i] = from.getUint32(offset + 24 + 12 * i);
+			this.#values[REMAINDERS + i] = from.getUint32(offset + 24 + 12 * i);
 		}
-		for (let i = 0; i < 2 * TARIFF_COUNT; i++) this.#tariffs[i] = getUint53(from, offset + 280 + 8 * i);
+		for (let i = 0; i < 2 * TARIFF_COUNT; i++) this.#values[TARIFFS + i] = getUint53(from, offset + 280 + 8 * i);
 		this.#pulses = pulses;
 		this.#pulseRemainder = pulseRemainder;
 		return Status.ok;

@@ -100,6 +100,16 @@ const DETECTIONS: readonly (readonly [number, number, number])[] = Object.freeze
 );
 export const DETECTION_COUNT = DETECTIONS.length;
 
+/** Places in `#values`. When the condition last changed against the state, NaN: it agrees. */
+const SINCE = 0;
+/** When a detection began, for durations. */
+const BEGAN = SINCE + DETECTION_COUNT;
+/** 1 while a detection stands. */
+const ACTIVE = BEGAN + DETECTION_COUNT;
+/** Second and fourth harmonic of each phase current, as last analysed, permille of the fundamental. */
+const EVEN_HARMONICS = ACTIVE + DETECTION_COUNT;
+const VALUE_CELLS = EVEN_HARMONICS + 3;
+
 export interface TamperEvents {
 	/** A condition began or ended; for the event log. Energy is never altered. */
 	tamperEvent(code: number, detail: number): void;
@@ -112,42 +122,39 @@ function turn(tenths: number): number {
 
 /**
  * Tamper and power-quality detections. Each has a condition, a delay, a clear delay, an event code and a counter. Give it
- * each window, each second and each input; time is monotonic milliseconds. 320 bytes of chunks.
+ * each window, each second and each input; time is monotonic milliseconds. 600 bytes of chunks.
  */
 export class TamperMonitor {
 	listener: TamperEvents | undefined;
 	/** How often each detection began, since start. */
 	readonly counts = new Uint32Array(DETECTION_COUNT);
 	readonly #limits: TamperLimits;
-	readonly #active = new Uint8Array(DETECTION_COUNT);
-	/** When the condition last changed against the state, NaN: it agrees. */
-	readonly #since = new Float64Array(DETECTION_COUNT).fill(Number.NaN);
-	/** When a detection began, for durations. */
-	readonly #began = new Float64Array(DETECTION_COUNT);
+	readonly #values = new Float64Array(VALUE_CELLS).fill(Number.NaN, SINCE, BEGAN);
 	#magnetMicrotesla = 0;
-	/** Second and fourth harmonic of each phase current, as last analysed. */
-	readonly #evenHarmonicsPermille = new Float64Array(3);
 	#coverOpen = false;
 	#terminalCoverOpen = false;
 
-	constructor(limits: Partial<TamperLimits> = {}) {
-		this.#limits = { ...DEFAULT_TAMPER_LIMITS, ...limits };
+	/** @param limits `DEFAULT_TAMPER_LIMITS` itself is not copied: it is in flash */
+	constructor(limits: Partial<TamperLimits> = DEFAULT_TAMPER_LIMITS) {
+		this.#limits = limits === DEFAULT_TAMPER_LIMITS ? DEFAULT_TAMPER_LIMITS : { ...DEFAULT_TAMPER_LIMITS, ...limits };
 	}
 
 	isActive(detection: Detection): boolean {
-		return this.#active[detection] !== 0;
+		return this.#values[ACTIVE + detection] !== 0;
 	}
 
 	/** Any accusation stands (power quality and the half-wave note are none). */
 	get suspected(): boolean {
 		for (let i = 0; i <= Detection.dcInjection; i++)
-			if (this.#active[i] !== 0 && i !== Detection.harmonics) return true;
+			if (this.#values[ACTIVE + i] !== 0 && i !== Detection.harmonics) return true;
 		return false;
 	}
 
 	/** The slow mean must stand still: see `Metrology.meanFrozen`. */
 	get dcSuspected(): boolean {
-		return this.#active[Detection.dcInjection] !== 0 || !Number.isNaN(this.#since[Detection.dcInjection]!);
+		return (
+			this.#values[ACTIVE + Detection.dcInjection] !== 0 || !Number.isNaN(this.#values[SINCE + Detection.dcInjection]!)
+		);
 	}
 
 	/** A cover switch or the magnet sensor changed. */
@@ -202,7 +209,7 @@ export class TamperMonitor {
 		const magnet = this.#magnetMicrotesla;
 		let distorted = false;
 		for (let p = 0; p < phaseCount; p++)
-			if (this.#evenHarmonicsPermille[p]! >= limits.evenHarmonicsPermille) distorted = true;
+			if (this.#values[EVEN_HARMONICS + p]! >= limits.evenHarmonicsPermille) distorted = true;
 		this.#judge(
 			Detection.magneticField,
 			magnet >= limits.magnetMicrotesla || (magnet * 2 >= limits.magnetMicrotesla && distorted),
@@ -278,7 +285,7 @@ export class TamperMonitor {
 		if (channel < 0 || channel % 2 === 0 || channel >= 2 * phaseCount) return;
 		const { harmonics } = metrology;
 		const small = metrology.configuration.baseCurrentMilliamperes / 20;
-		this.#evenHarmonicsPermille[(channel - 1) / 2] =
+		this.#values[EVEN_HARMONICS + (channel - 1) / 2] =
 			harmonics[1]! > small ? (1000 * Math.hypot(harmonics[2]!, harmonics[4]!)) / harmonics[1]! : 0;
 	}
 
@@ -317,26 +324,26 @@ export class TamperMonitor {
 	}
 
 	#judge(detection: Detection, condition: boolean, nowMilliseconds: number, detail: number): void {
-		const since = this.#since;
-		const active = this.#active[detection] !== 0;
+		const values = this.#values;
+		const active = values[ACTIVE + detection] !== 0;
 		if (condition === active) {
-			since[detection] = Number.NaN;
+			values[SINCE + detection] = Number.NaN;
 			return;
 		}
-		if (Number.isNaN(since[detection]!)) since[detection] = nowMilliseconds;
+		if (Number.isNaN(values[SINCE + detection]!)) values[SINCE + detection] = nowMilliseconds;
 		const [code, delay, clearDelay] = DETECTIONS[detection]!;
-		const began = since[detection]!;
+		const began = values[SINCE + detection]!;
 		if (nowMilliseconds - began < (condition ? delay : clearDelay)) return;
-		since[detection] = Number.NaN;
-		this.#active[detection] = condition ? 1 : 0;
+		values[SINCE + detection] = Number.NaN;
+		values[ACTIVE + detection] = condition ? 1 : 0;
 		if (condition) {
-			this.#began[detection] = began;
+			values[BEGAN + detection] = began;
 			this.counts[detection] = this.counts[detection]! + 1;
 			this.listener?.tamperEvent(code, detail);
 			return;
 		}
 		const timed = detection >= Detection.dip1;
-		const duration = Math.min(0x7fff_ffff, Math.round(began - this.#began[detection]!));
+		const duration = Math.min(0x7fff_ffff, Math.round(began - values[BEGAN + detection]!));
 		this.listener?.tamperEvent(code + 1, timed ? duration : detail);
 	}
 }

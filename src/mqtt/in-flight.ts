@@ -8,6 +8,14 @@ export const SlotState = Object.freeze({
 	sent: 2,
 } as const);
 
+/** Cells of a slot: bytes of the packet, its identifier, `SlotState`. */
+const LENGTH = 0;
+const IDENTIFIER = 1;
+const STATE = 2;
+/** 0, 1, or 2: QoS 1 and sent before, on any connection. */
+const KIND = 3;
+const SLOT_CELLS = 4;
+
 /**
  * Messages on their way out: a ring of `countMax` slots of `slotBytes` each, made once. A slot holds the encoded
  * PUBLISH, so a resend is a copy. Slots leave in the order in which they came; one that finishes early stays reserved
@@ -18,11 +26,8 @@ export class InFlight {
 	readonly bytes: Uint8Array;
 	readonly countMax: number;
 	readonly slotBytes: number;
-	readonly #byteLength: Uint32Array;
-	readonly #identifier: Uint16Array;
-	readonly #state: Uint8Array;
-	/** 0, 1, or 2: QoS 1 and sent before, on any connection. */
-	readonly #kind: Uint8Array;
+	/** Four numbers of each slot: see `LENGTH` to `KIND`. */
+	readonly #slots: Uint32Array;
 	#head = 0;
 	#count = 0;
 
@@ -30,10 +35,7 @@ export class InFlight {
 		this.countMax = countMax;
 		this.slotBytes = slotBytes;
 		this.bytes = new Uint8Array(countMax * slotBytes);
-		this.#byteLength = new Uint32Array(countMax);
-		this.#identifier = new Uint16Array(countMax);
-		this.#state = new Uint8Array(countMax);
-		this.#kind = new Uint8Array(countMax);
+		this.#slots = new Uint32Array(SLOT_CELLS * countMax);
 	}
 
 	/** Slots in the ring, finished ones that wait included. */
@@ -49,23 +51,23 @@ export class InFlight {
 	/** Takes the slot given by `next`, whose bytes have been written. */
 	add(byteLength: number, identifier: number, qos: 0 | 1): void {
 		const slot = this.next();
-		this.#byteLength[slot] = byteLength;
-		this.#identifier[slot] = identifier;
-		this.#state[slot] = SlotState.queued;
-		this.#kind[slot] = qos;
+		this.#slots[SLOT_CELLS * slot + LENGTH] = byteLength;
+		this.#slots[SLOT_CELLS * slot + IDENTIFIER] = identifier;
+		this.#slots[SLOT_CELLS * slot + STATE] = SlotState.queued;
+		this.#slots[SLOT_CELLS * slot + KIND] = qos;
 		this.#count++;
 	}
 
 	byteLength(slot: number): number {
-		return this.#byteLength[slot]!;
+		return this.#slots[SLOT_CELLS * slot + LENGTH]!;
 	}
 
 	identifier(slot: number): number {
-		return this.#identifier[slot]!;
+		return this.#slots[SLOT_CELLS * slot + IDENTIFIER]!;
 	}
 
 	isQos1(slot: number): boolean {
-		return this.#kind[slot]! > 0;
+		return this.#slots[SLOT_CELLS * slot + KIND]! > 0;
 	}
 
 	isRetain(slot: number): boolean {
@@ -76,7 +78,7 @@ export class InFlight {
 	firstQueued(): number {
 		for (let i = 0; i < this.#count; i++) {
 			const slot = (this.#head + i) % this.countMax;
-			if (this.#state[slot] === SlotState.queued) return slot;
+			if (this.#slots[SLOT_CELLS * slot + STATE] === SlotState.queued) return slot;
 		}
 		return -1;
 	}
@@ -85,23 +87,27 @@ export class InFlight {
 	find(identifier: number): number {
 		for (let i = 0; i < this.#count; i++) {
 			const slot = (this.#head + i) % this.countMax;
-			if (this.#identifier[slot] === identifier && this.#state[slot] !== SlotState.free) return slot;
+			if (
+				this.#slots[SLOT_CELLS * slot + IDENTIFIER] === identifier &&
+				this.#slots[SLOT_CELLS * slot + STATE] !== SlotState.free
+			)
+				return slot;
 		}
 		return -1;
 	}
 
 	isSent(slot: number): boolean {
-		return this.#state[slot] === SlotState.sent;
+		return this.#slots[SLOT_CELLS * slot + STATE] === SlotState.sent;
 	}
 
 	markSent(slot: number): void {
-		this.#state[slot] = SlotState.sent;
-		if (this.#kind[slot] === 1) this.#kind[slot] = 2;
+		this.#slots[SLOT_CELLS * slot + STATE] = SlotState.sent;
+		if (this.#slots[SLOT_CELLS * slot + KIND] === 1) this.#slots[SLOT_CELLS * slot + KIND] = 2;
 	}
 
 	finish(slot: number): void {
-		this.#state[slot] = SlotState.free;
-		while (this.#count > 0 && this.#state[this.#head] === SlotState.free) {
+		this.#slots[SLOT_CELLS * slot + STATE] = SlotState.free;
+		while (this.#count > 0 && this.#slots[SLOT_CELLS * this.#head + STATE] === SlotState.free) {
 			this.#head = (this.#head + 1) % this.countMax;
 			this.#count--;
 		}
@@ -114,9 +120,9 @@ export class InFlight {
 		const count = this.#count;
 		for (let i = 0; i < count; i++) {
 			const slot = (head + i) % this.countMax;
-			if (this.#state[slot] === SlotState.free) continue;
-			if (this.#kind[slot] === 0) this.finish(slot);
-			else this.#state[slot] = SlotState.queued;
+			if (this.#slots[SLOT_CELLS * slot + STATE] === SlotState.free) continue;
+			if (this.#slots[SLOT_CELLS * slot + KIND] === 0) this.finish(slot);
+			else this.#slots[SLOT_CELLS * slot + STATE] = SlotState.queued;
 		}
 	}
 
@@ -128,7 +134,8 @@ export class InFlight {
 		let count = 0;
 		for (let i = 0; i < this.#count; i++) {
 			const slot = (this.#head + i) % this.countMax;
-			if (this.#state[slot] !== SlotState.queued || this.#kind[slot] !== 2) continue;
+			if (this.#slots[SLOT_CELLS * slot + STATE] !== SlotState.queued || this.#slots[SLOT_CELLS * slot + KIND] !== 2)
+				continue;
 			const at = slot * this.slotBytes;
 			this.bytes[at] = isSessionPresent ? this.bytes[at]! | 0x08 : this.bytes[at]! & ~0x08;
 			count++;

@@ -177,7 +177,7 @@ function statusOfConnack(protocolVersion: 4 | 5, code: number): Status {
  * opens the link while `wantsLink()`, moves bytes by `receive` and `transmit`, and calls `tick` at
  * `deadlineMilliseconds()`. After every call: `transmit` until 0, then close the link if `wantsLink()` is false.
  *
- * Memory is made in the constructor: `(inFlightMax + 2) * packetBytesMax` bytes, 8 for each slot, 128 for waiting
+ * Memory is made in the constructor: `(inFlightMax + 2) * packetBytesMax` bytes, 16 for each slot, 128 for waiting
  * PUBACKs, 80 for counters, and the topic filters. Between calls nothing else is kept, whatever the broker sends.
  */
 export class MqttMachine {

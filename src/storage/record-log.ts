@@ -37,6 +37,9 @@ const FORMAT_VERSION = 1;
 export const RECORD_OVERHEAD_BYTES = 12;
 const RECORD_HEADER_BYTES = 8;
 
+/** Where the slot is in a log's buffer, behind the sector header. */
+const SLOT_AT = SECTOR_HEADER_BYTES;
+
 /** The last sequence that is given out; years at one a minute: 8 171. */
 const SEQUENCE_MAX = 0xffff_fffe;
 /** How many slots `append` tries when flash does not keep what was written. */
@@ -111,10 +114,10 @@ export class RecordLog {
 	readonly #kindChecksum: number;
 	readonly #recordBytes: number;
 	readonly #slotBytes: number;
+	/** A sector header and, from `SLOT_AT` on, a slot: two arrays in one buffer, and a view of both. */
+	readonly #header: Uint8Array;
 	readonly #slot: Uint8Array;
-	readonly #slotView: DataView;
-	readonly #header = new Uint8Array(SECTOR_HEADER_BYTES);
-	readonly #headerView = new DataView(this.#header.buffer);
+	readonly #view: DataView;
 
 	#opened = false;
 	/** A newer format is on flash: nothing is written. */
@@ -167,9 +170,11 @@ export class RecordLog {
 		this.#kind = kind >>> 0;
 		this.#recordBytes = recordBytes;
 		this.#slotBytes = slotBytes;
-		this.#slot = new Uint8Array(slotBytes);
-		this.#slotView = new DataView(this.#slot.buffer);
-		this.#headerView.setUint32(0, this.#kind);
+		const buffer = new ArrayBuffer(SLOT_AT + slotBytes);
+		this.#header = new Uint8Array(buffer, 0, SECTOR_HEADER_BYTES);
+		this.#slot = new Uint8Array(buffer, SLOT_AT);
+		this.#view = new DataView(buffer);
+		this.#view.setUint32(0, this.#kind);
 		this.#kindChecksum = crc32(this.#header, 0, 4);
 	}
 
@@ -283,7 +288,7 @@ export class RecordLog {
 			if (status !== Status.notFound) this.counters.badRecordsSeen++;
 			return status;
 		}
-		const byteLength = this.#slotView.getUint16(4);
+		const byteLength = this.#view.getUint16(SLOT_AT + 4);
 		if (into.length < byteLength) return Status.badLength;
 		const bytes = this.#slot;
 		for (let i = 0; i < byteLength; i++) into[i] = bytes[RECORD_HEADER_BYTES + i]!;
@@ -527,7 +532,7 @@ export class RecordLog {
 			this.#disown(ring);
 			return status === Status.ok ? Status.notErased : status;
 		}
-		const view = this.#headerView;
+		const view = this.#view;
 		view.setUint32(0, this.#kind);
 		view.setUint8(4, FORMAT_VERSION);
 		view.setUint8(5, this.#slotBytes / BLOCK_BYTES);
@@ -552,7 +557,7 @@ export class RecordLog {
 		this.#prepared = -1;
 		if (this.#inspectHeader(ring) !== Sector.erased) return Status.corrupt;
 		const bytes = this.#header;
-		const view = this.#headerView;
+		const view = this.#view;
 		view.setUint32(16, this.#nextSequence);
 		view.setUint32(20, 0xffff_ffff);
 		view.setUint32(24, 0xffff_ffff);
@@ -638,8 +643,9 @@ export class RecordLog {
 		for (let slot = 0; slot < slots; slot++) {
 			const address = this.#slotAddress(ring, this.#slotBytes, slot);
 			if (!this.#read(address, this.#slot, RECORD_HEADER_BYTES)) continue;
-			const sequence = this.#slotView.getUint32(0);
-			if (sequence <= slot || sequence > SEQUENCE_MAX || this.#slotView.getUint16(4) > this.#recordBytes) continue;
+			const sequence = this.#view.getUint32(SLOT_AT);
+			if (sequence <= slot || sequence > SEQUENCE_MAX || this.#view.getUint16(SLOT_AT + 4) > this.#recordBytes)
+				continue;
 			if (this.#readSlot(address, this.#slotBytes, sequence) !== Status.ok) continue;
 			this.#sectorBase = sequence - slot;
 			this.#sectorSlotBytes = this.#slotBytes;
@@ -650,7 +656,7 @@ export class RecordLog {
 
 	#inspectHeader(ring: number): Sector {
 		const bytes = this.#header;
-		const view = this.#headerView;
+		const view = this.#view;
 		this.#sectorBase = 0;
 		this.#sectorSlotBytes = 0;
 		this.#sectorEraseCount = this.#headEraseCount;
@@ -674,14 +680,14 @@ export class RecordLog {
 	/** Fills `#slot` with the record; the bytes to program, whole blocks. */
 	#encode(sequence: number, payload: Uint8Array, byteLength: number, payloadVersion: number): number {
 		const bytes = this.#slot;
-		const view = this.#slotView;
-		view.setUint32(0, sequence);
-		view.setUint16(4, byteLength);
-		view.setUint8(6, payloadVersion);
-		view.setUint8(7, 0xff);
+		const view = this.#view;
+		view.setUint32(SLOT_AT, sequence);
+		view.setUint16(SLOT_AT + 4, byteLength);
+		view.setUint8(SLOT_AT + 6, payloadVersion);
+		view.setUint8(SLOT_AT + 7, 0xff);
 		for (let i = 0; i < byteLength; i++) bytes[RECORD_HEADER_BYTES + i] = payload[i]!;
 		const checksumAt = RECORD_HEADER_BYTES + byteLength;
-		view.setUint32(checksumAt, crc32(bytes, 0, checksumAt, this.#kindChecksum));
+		view.setUint32(SLOT_AT + checksumAt, crc32(bytes, 0, checksumAt, this.#kindChecksum));
 		const written = slotBytesOf(byteLength);
 		bytes.fill(0xff, checksumAt + 4);
 		return written;
@@ -690,10 +696,11 @@ export class RecordLog {
 	/** Reads one slot into `#slot`: `ok`, `notFound` when blank, `badChecksum` when anything else. */
 	#readSlot(address: number, slotBytes: number, sequence: number): Status {
 		if (!this.#read(address, this.#slot, slotBytes)) return Status.badChecksum;
-		const view = this.#slotView;
-		const checksumAt = RECORD_HEADER_BYTES + view.getUint16(4);
-		if (view.getUint32(0) === sequence && checksumAt + 4 <= slotBytes)
-			if (view.getUint32(checksumAt) === crc32(this.#slot, 0, checksumAt, this.#kindChecksum)) return Status.ok;
+		const view = this.#view;
+		const checksumAt = RECORD_HEADER_BYTES + view.getUint16(SLOT_AT + 4);
+		if (view.getUint32(SLOT_AT) === sequence && checksumAt + 4 <= slotBytes)
+			if (view.getUint32(SLOT_AT + checksumAt) === crc32(this.#slot, 0, checksumAt, this.#kindChecksum))
+				return Status.ok;
 		return allOnes(this.#slot, 0, slotBytes) ? Status.notFound : Status.badChecksum;
 	}
 

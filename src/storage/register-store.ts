@@ -47,11 +47,10 @@ export class RegisterStore {
 	powerFailCommitsRefused = 0;
 
 	readonly #periodMilliseconds: number;
-	readonly #bytes = new Uint8Array(RECORD_BYTES);
-	readonly #view = new DataView(this.#bytes.buffer);
-	/** The row of the newest commit, as long as it is not known to be in the profile. */
-	readonly #row = new Uint8Array(PROFILE_ROW_BYTES);
-	readonly #rowView = new DataView(this.#row.buffer);
+	/** A commit, and behind it the row of the newest commit, as long as it is not known to be in the profile. */
+	readonly #view = new DataView(new ArrayBuffer(RECORD_BYTES + PROFILE_ROW_BYTES));
+	readonly #bytes = new Uint8Array(this.#view.buffer, 0, RECORD_BYTES);
+	readonly #row = new Uint8Array(this.#view.buffer, RECORD_BYTES);
 	#rowPending = false;
 	/** The newest commit is of a newer firmware: it is not buried under ours. */
 	#newerVersion = false;
@@ -144,7 +143,7 @@ export class RegisterStore {
 	): Status {
 		let status = this.finishRow(profile);
 		if (status !== Status.ok) return status;
-		encodeProfileRow(row, this.#rowView, 0);
+		encodeProfileRow(row, this.#view, RECORD_BYTES);
 		this.#rowSequence = profile.nextSequence;
 		this.#rowPending = true;
 		status = this.#write(registers, byteLength, 0);
