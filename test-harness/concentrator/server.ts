@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import fastifyStatic from "@fastify/static";
 import fastifyWebsocket from "@fastify/websocket";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
@@ -116,6 +117,7 @@ function queryInteger(
 /** The HTTP and WebSocket interface, and the page. */
 export class HttpServer {
 	readonly #concentrator: Concentrator;
+	readonly #sockets = new Set<Socket>();
 	readonly #fastify: FastifyInstance = fastify({ forceCloseConnections: true, bodyLimit: 16_384 });
 	readonly #live = new Set<WebSocket>();
 	readonly #changed = new Map<string, Set<Change>>();
@@ -154,6 +156,10 @@ export class HttpServer {
 			if (!reply.hasHeader("cache-control")) reply.header("cache-control", "no-store");
 			return payload;
 		});
+		server.server.on("connection", (socket) => {
+			this.#sockets.add(socket);
+			socket.on("close", () => this.#sockets.delete(socket));
+		});
 		await server.register(fastifyWebsocket, { options: { maxPayload: 4096 } });
 		await server.register(fastifyStatic, { root: await buildPage(), cacheControl: false });
 		this.#routes();
@@ -186,6 +192,8 @@ export class HttpServer {
 		clearInterval(this.#statusTimer);
 		this.#concentrator.onChange = () => {};
 		for (const socket of this.#live) socket.terminate();
+		// a refused upgrade leaves a socket that is no longer the HTTP server's: without this, close would wait for it
+		for (const socket of this.#sockets) socket.destroy();
 		await this.#fastify.close();
 	}
 
