@@ -6,6 +6,11 @@ const HOW: Readonly<Record<string, string>> = {
 	mosquitto: "apt-get install mosquitto",
 	chromium: "apt-get install chromium",
 	tshark: "apt-get install tshark",
+	spin: "apt-get install spin",
+	valgrind: "apt-get install valgrind",
+	cc: "apt-get install gcc",
+	gcc: "apt-get install gcc",
+	size: "apt-get install binutils",
 	MODDABLE: "build the Moddable SDK and set MODDABLE to its folder",
 };
 
