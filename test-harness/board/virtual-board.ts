@@ -1,5 +1,11 @@
 import type { Settings } from "../../src/meter/settings.js";
-import { type ReferencePower, synthesizeBlock, type WaveformBlock } from "../waveforms/block.js";
+import {
+	type BlockShape,
+	createSpectrum,
+	type ReferencePower,
+	synthesizeBlock,
+	type WaveformBlock,
+} from "../waveforms/block.js";
 import type { LoadSource } from "../waveforms/household.js";
 import type { LinkBridge } from "./link-bridge.js";
 import { SparseFlash } from "./sparse-flash.js";
@@ -11,11 +17,6 @@ export interface ReferenceEnergy {
 	exportWattHours: number;
 	/** Rows played. */
 	rows: number;
-	/**
-	 * At a change between import and export one netting window may hold some of both, and nets it: that much may be
-	 * missing from import and from export alike.
-	 */
-	edgeWattHours: number;
 }
 
 export interface BoardOptions {
@@ -45,7 +46,7 @@ export class VirtualBoard {
 	readonly settingsText: string;
 	readonly load: LoadSource;
 	readonly flash: SparseFlash;
-	readonly reference: ReferenceEnergy = { importWattHours: 0, exportWattHours: 0, rows: 0, edgeWattHours: 0 };
+	readonly reference: ReferenceEnergy = { importWattHours: 0, exportWattHours: 0, rows: 0 };
 	bridge!: LinkBridge;
 
 	isOn = false;
@@ -81,6 +82,10 @@ export class VirtualBoard {
 	#next: WaveformBlock | undefined;
 	#nextStartRow = 0;
 	#loadDueMilliseconds = 0;
+	/** Drawn last. */
+	#shape: BlockShape | undefined;
+	/** What plays after the block without current that plays now. */
+	#afterPause: WaveformBlock | undefined;
 
 	constructor(options: BoardOptions, startUtcSeconds: number) {
 		this.index = options.index;
@@ -123,6 +128,7 @@ export class VirtualBoard {
 		this.#localPowerOn = localMilliseconds;
 		this.#block = undefined;
 		this.#next = undefined;
+		this.#afterPause = undefined;
 		this.#accountedRow = 0;
 		this.#blockStartRow = 0;
 		this.#loadDueMilliseconds = 0; // a block is due at once
@@ -159,23 +165,23 @@ export class VirtualBoard {
 		this.#loadDueMilliseconds = Math.min(this.#loadDueMilliseconds, localMilliseconds);
 	}
 
-	/** Draws the load in force at `localMilliseconds` (a time given by `loadChangeAt`) and makes its block. */
+	/**
+	 * Draws the load in force at `localMilliseconds` (a time given by `loadChangeAt`) and makes its block. Between import
+	 * and export one block without current comes first: where a meter's netting window begins is its own affair, and a
+	 * window that held some of both would net them.
+	 */
 	changeLoad(localMilliseconds: number): WaveformBlock {
 		this.account(localMilliseconds);
-		const seconds = this.world(localMilliseconds) / 1000;
-		const shape = this.load.shapeAt(seconds);
-		if (this.isUnloaded)
-			for (const { current } of shape.phases) {
-				current.sine.fill(0);
-				current.cosine.fill(0);
-			}
-		const block = synthesizeBlock(this.settings.layout, this.settings, shape);
-		this.#loadDueMilliseconds = this.isUnloaded
-			? Number.POSITIVE_INFINITY
-			: this.local(this.load.nextChangeSeconds() * 1000);
-		this.clippedCodes += block.clipped;
-		const { phaseImport, phaseExport } = block.reference;
-		this.maximumWatts = Math.max(this.maximumWatts, sumOf(phaseImport), sumOf(phaseExport));
+		const drawn = this.#afterPause ?? this.#draw(this.world(localMilliseconds) / 1000, this.isUnloaded);
+		const isPause =
+			this.#afterPause === undefined &&
+			this.#block !== undefined &&
+			changesSign(this.#block.reference, drawn.reference, this.settings.netting === "perPhase");
+		this.#afterPause = isPause ? drawn : undefined;
+		const block = isPause ? this.#withoutCurrent() : drawn;
+		if (isPause) this.#loadDueMilliseconds = localMilliseconds;
+		else if (this.isUnloaded) this.#loadDueMilliseconds = Number.POSITIVE_INFINITY;
+		else this.#loadDueMilliseconds = this.local(this.load.nextChangeSeconds() * 1000);
 		if (this.#block === undefined) {
 			this.#block = block;
 		} else {
@@ -184,6 +190,24 @@ export class VirtualBoard {
 			this.#nextStartRow = this.#blockStartRow + Math.ceil(played / this.#block.rowCount) * this.#block.rowCount;
 		}
 		return block;
+	}
+
+	#draw(seconds: number, isUnloaded: boolean): WaveformBlock {
+		const shape = this.load.shapeAt(seconds);
+		this.#shape = shape;
+		if (isUnloaded) return this.#withoutCurrent();
+		const block = synthesizeBlock(this.settings.layout, this.settings, shape);
+		this.clippedCodes += block.clipped;
+		const { phaseImport, phaseExport } = block.reference;
+		this.maximumWatts = Math.max(this.maximumWatts, sumOf(phaseImport), sumOf(phaseExport));
+		return block;
+	}
+
+	/** The voltages drawn last, and no current. */
+	#withoutCurrent(): WaveformBlock {
+		const shape = this.#shape!;
+		const phases = shape.phases.map((phase) => ({ ...phase, current: createSpectrum() }));
+		return synthesizeBlock(this.settings.layout, this.settings, { ...shape, phases });
 	}
 
 	/** Import and export power of the block that plays, W, in the legal netting mode; zero when off. */
@@ -200,9 +224,6 @@ export class VirtualBoard {
 		const end = this.#rowsAt(localMilliseconds);
 		if (this.#next !== undefined && end >= this.#nextStartRow) {
 			this.#play(this.#nextStartRow);
-			const perPhase = this.settings.netting === "perPhase";
-			if (this.#block !== undefined)
-				this.reference.edgeWattHours += edgeWattHours(this.#block.reference, this.#next.reference, perPhase);
 			this.#block = this.#next;
 			this.#blockStartRow = this.#nextStartRow;
 			this.#next = undefined;
@@ -239,15 +260,10 @@ export class VirtualBoard {
 	}
 }
 
-/** Wh that one window of 10 cycles (0.2 s) may net away when the sign of the power changes inside it. */
-function edgeWattHours(from: ReferencePower, to: ReferencePower, perPhase: boolean): number {
-	const nets = (a: number, b: number): number => (a * b < 0 ? Math.abs((a * b) / (a - b)) : 0);
-	let watts = nets(from.sumImport - from.sumExport, to.sumImport - to.sumExport);
-	if (perPhase) {
-		watts = 0;
-		for (let phase = 0; phase < from.phases.length; phase++) watts += nets(from.phases[phase]!, to.phases[phase]!);
-	}
-	return (watts * 0.2) / 3600;
+/** Whether a netting window that holds some of both would net one against the other. */
+function changesSign(from: ReferencePower, to: ReferencePower, perPhase: boolean): boolean {
+	if (perPhase) return from.phases.some((watts, phase) => watts * to.phases[phase]! < 0);
+	return (from.sumImport - from.sumExport) * (to.sumImport - to.sumExport) < 0;
 }
 
 function sumOf(values: readonly number[]): number {

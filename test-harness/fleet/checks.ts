@@ -86,7 +86,7 @@ export function compareEnergy(
 	const isImport = direction === "import";
 	let reference = isImport ? board.reference.importWattHours : board.reference.exportWattHours;
 	let register = registerMilliwattHours / 1000;
-	let slack = RESOLUTION_WATT_HOURS + board.reference.edgeWattHours;
+	let slack = RESOLUTION_WATT_HOURS;
 	if (!options.fresh) {
 		reference -= isImport ? heard.firstReferenceImport : heard.firstReferenceExport;
 		register -= (isImport ? heard.firstImport : heard.firstExport) / 1000;
@@ -213,6 +213,8 @@ function refusalsOf(result: MeterResult, withChaos: boolean): number | null {
 export interface CheckOptions {
 	/** False in real time: registers go on counting after the last row, so only its own registers are compared. */
 	readonly registersStandStill: boolean;
+	/** The meters began with empty flash in this run. */
+	readonly fresh: boolean;
 	/** Something was made to fail. */
 	readonly withChaos: boolean;
 }
@@ -225,13 +227,17 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 		total(results, ({ collection }) => (collection === null ? null : field(collection)));
 	const importUsed = worst(results, (result) => allowanceUsed(result.import));
 	const exportUsed = worst(results, (result) => allowanceUsed(result.export));
-	const noCuts = results.filter(({ powerCuts }) => powerCuts === 0);
-	const plainError = ({ import: plus, export: minus }: MeterResult): number | null => {
-		if (plus === null || minus === null) return null;
-		const error = plus.errorWattHours - minus.errorWattHours; // what netting takes from both is in neither
-		return (100 * Math.abs(error)) / Math.max(1, plus.referenceWattHours + minus.referenceWattHours);
+	const noCuts = options.fresh ? results.filter(({ powerCuts }) => powerCuts === 0) : [];
+	const plainError = (comparison: EnergyComparison | null): number | null => {
+		if (comparison === null) return null;
+		const { errorWattHours, referenceWattHours } = comparison;
+		return (100 * Math.max(0, Math.abs(errorWattHours) - RESOLUTION_WATT_HOURS)) / Math.max(0.001, referenceWattHours);
 	};
-	const plain = worst(noCuts, plainError);
+	const plain = worst(noCuts, (result) => {
+		const plus = plainError(result.import);
+		const minus = plainError(result.export);
+		return plus === null || minus === null ? null : Math.max(plus, minus);
+	});
 	const clock = worst(results, ({ clockErrorSeconds }) => Math.abs(clockErrorSeconds));
 	const sums = worst(results, ({ sumDifferenceImport, sumDifferenceExport }) =>
 		sumDifferenceImport === null || sumDifferenceExport === null
@@ -338,7 +344,7 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 		...(noCuts.length > 0
 			? [
 					row(
-						"A+ less A− against the waveform, meters without a power cut",
+						"A+ and A− against the waveform, meters without a power cut",
 						"at most",
 						100 * ENERGY_LIMIT,
 						plain.value,

@@ -42,7 +42,7 @@ export function tableLines(
 		const { identifier } = board.settings;
 		const { last, readings } = monitor.heard[board.index]!;
 		const collection = collections.get(identifier);
-		const link = board.isOn ? (board.bridge.isOpen ? "online" : "offline") : "no power";
+		const link = board.starts === 0 ? "" : board.isOn ? (board.bridge.isOpen ? "online" : "offline") : "no power";
 		const rows = collection === undefined ? "" : String(collection.profileStored);
 		const gaps =
 			collection === undefined

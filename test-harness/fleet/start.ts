@@ -248,6 +248,7 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 	const stopAll = async (): Promise<void> => {
 		if (isStopped) return;
 		isStopped = true;
+		if (run.isRealTime && world?.failure === undefined) await world?.powerDown();
 		await Promise.all([world === undefined ? target.stop() : world.stop(), concentrator?.stop()]);
 		await broker.stop();
 		if (record !== undefined && recordError === undefined) await new Promise<void>((done) => record.end(() => done()));
@@ -569,6 +570,7 @@ async function collectResult(
 	}
 	const checks = judge(world, monitor, meters, {
 		registersStandStill: !run.isRealTime,
+		fresh: run.isFresh,
 		withChaos: run.kinds.length > 0,
 	});
 	return {

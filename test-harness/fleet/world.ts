@@ -43,6 +43,8 @@ const BOOT_REASONS = [
 	BootReason.restart,
 	BootReason.watchdog,
 ];
+/** Real time that the end of a run waits for the meters' last words. */
+const POWER_DOWN_MILLISECONDS = 500;
 /** Time between the warning and the end of power. */
 const SUPPLY_FAIL_MILLISECONDS = 20;
 /** A machine that ended by itself is started again after this time. */
@@ -182,6 +184,12 @@ export class World implements TargetEvents {
 		this.#target.advance(board.index, board.local(until));
 		this.#stepUntil = Math.max(this.#stepUntil, until);
 		this.cutPower(board, 0, 0, offMilliseconds);
+	}
+
+	/** All power ends, told beforehand: every meter commits its registers, so that a kept store goes on from them. */
+	async powerDown(): Promise<void> {
+		for (const board of this.boards) this.announcePowerCut(board, Number.POSITIVE_INFINITY);
+		await Promise.race([this.#allAnswered(), new Promise((resolve) => setTimeout(resolve, POWER_DOWN_MILLISECONDS))]);
 	}
 
 	setInput(board: VirtualBoard, which: number, value: number): void {

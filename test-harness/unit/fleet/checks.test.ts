@@ -13,7 +13,7 @@ const START = 1_000_000_800; // on an interval boundary of 900 s
 function board(parts: object): VirtualBoard {
 	return {
 		settings: { intervalSeconds: 900, registerCommitSeconds: 60 },
-		reference: { importWattHours: 1000, exportWattHours: 0, rows: 1, edgeWattHours: 0 },
+		reference: { importWattHours: 1000, exportWattHours: 0, rows: 1 },
 		powerCuts: 0,
 		maximumWatts: 3600,
 		onPeriods: [{ from: 0, to: Number.NaN }],
