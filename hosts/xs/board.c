@@ -333,6 +333,11 @@ static void host_log(txMachine *the)
 
 /* ---- samples ---- */
 
+static void host_boot_reason(txMachine *the)
+{
+	integer_result(the, (txInteger)running_meter(the)->bootReason);
+}
+
 static void host_type_script_kernel(txMachine *the)
 {
 	boolean_result(the, running_meter(the)->typeScriptKernel);
@@ -501,6 +506,7 @@ static const struct {
 	{ "linkOpen", host_link_open, 0 },
 	{ "linkSend", host_link_send, 2 },
 	{ "linkClose", host_link_close, 0 },
+	{ "bootReason", host_boot_reason, 0 },
 	{ "input", host_input, 1 },
 	{ "setOutput", host_set_output, 2 },
 	{ "restart", host_restart, 0 },
@@ -830,6 +836,7 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 	meter->utcSecondsAtPowerOn = read_double(payload + 8);
 	meter->sectorBytes = read32(payload + 16);
 	meter->sectorCount = read32(payload + 20);
+	meter->bootReason = read32(payload + 24);
 	meter->typeScriptKernel = (read32(payload + 28) & 1) != 0;
 	memcpy(meter->seed, payload + 32, 32);
 	meter->randomCounter = 0;

@@ -22,6 +22,7 @@ interface Host {
 	linkOpen(): void;
 	linkSend(bytes: Uint8Array, byteLength: number): number;
 	linkClose(): void;
+	bootReason(): number;
 	input(which: Input): number;
 	setOutput(which: Output, value: number): void;
 	restart(): never;
@@ -105,6 +106,7 @@ const clock: Platform["clock"] = Object.freeze({
 const entropy: Platform["entropy"] = Object.freeze({ fill: host.entropy });
 const link: Platform["link"] = Object.freeze({ open: host.linkOpen, send: host.linkSend, close: host.linkClose });
 const board: Platform["board"] = Object.freeze({
+	bootReason: host.bootReason,
 	input: host.input,
 	setOutput: host.setOutput,
 	restart: host.restart,

@@ -167,6 +167,7 @@ struct wattlock_meter {
 	txSlot handlers;
 	txSlot sampleBlock;
 	txSlot linkBuffer;
+	uint32_t bootReason;
 	bool typeScriptKernel;
 	uint8_t linkState;
 	int32_t inputs[WATTLOCK_INPUT_COUNT];

@@ -2,7 +2,7 @@ import { STATUS_COUNT, Status } from "../bytes/status.js";
 import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
 import { PlainEnvelope } from "../messages/envelope.js";
-import { BootReason, type Hello } from "../messages/hello.js";
+import type { Hello } from "../messages/hello.js";
 import { MESSAGE_BYTES_MAX, utcField } from "../messages/kinds.js";
 import { type Reading, ReadingFlag } from "../messages/reading.js";
 import { encodeRegisterEntry, encodeSnapshotHeader, Unit } from "../messages/snapshot.js";
@@ -92,7 +92,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	constructor(platform: Platform, settings: Settings) {
 		this.#platform = platform;
 		this.settings = settings;
-		this.#bootReason = BootReason.powerOn;
+		this.#bootReason = platform.board.bootReason();
 		this.#wallClock = new WallClock(platform.clock);
 		this.#secondAt = platform.clock.monotonicMilliseconds();
 		this.metrology = new Metrology(platform.createSampleKernel(settings.layout), metrologyConfiguration(settings));

@@ -26,6 +26,8 @@ export type Output = (typeof Output)[keyof typeof Output];
 
 /** Digital inputs and outputs, as a host gives them. */
 export interface Board {
+	/** Why the processor started: `BootReason` of src/messages/hello.ts, from the reset cause of the chip. */
+	bootReason(): number;
 	/** Latest value of an input; changes also arrive as an event, see `Platform`. */
 	input(which: Input): number;
 	setOutput(which: Output, value: number): void;

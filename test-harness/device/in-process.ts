@@ -281,6 +281,7 @@ class Machine implements Platform {
 			},
 		};
 		this.board = {
+			bootReason: () => options.bootReason,
 			input: (which) => this.#inputs[which] ?? 0,
 			setOutput: (which, value) => events.output(meter, which, value | 0),
 			restart: () => {

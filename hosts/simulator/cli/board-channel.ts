@@ -112,6 +112,7 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 	#block = new Uint8Array(0);
 	#meter: (MeterEvents & LinkEvents) | undefined;
 	#typeScriptKernel = false;
+	#bootReason = 0;
 	#linkState: number = LinkState.closed;
 	/** Board time, ms; the firmware's own counts from power-on. */
 	#now = 0;
@@ -207,6 +208,7 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 		this.#utcAtPowerOn = view.getFloat64(8, true);
 		this.sectorBytes = view.getUint32(16, true);
 		this.sectorCount = view.getUint32(20, true);
+		this.#bootReason = view.getUint32(24, true);
 		this.#typeScriptKernel = (view.getUint32(28, true) & 1) !== 0;
 		flashOpen(this.sectorBytes, this.sectorCount);
 		entropySeed(this.#head.subarray(32, 64));
@@ -287,6 +289,10 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 		this.#rowNumber = this.#rowsUntilNow();
 		this.#block = new Uint8Array(this.#blockRows * this.#rowBytes);
 		return this.#typeScriptKernel ? new TypeScriptSampleKernel(layout) : new NativeKernel(layout);
+	}
+
+	bootReason(): number {
+		return this.#bootReason;
 	}
 
 	// Clock

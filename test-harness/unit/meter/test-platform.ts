@@ -41,7 +41,9 @@ export class TestPlatform implements Platform {
 			this.linkWanted = false;
 		},
 	};
+	bootReason = 0;
 	readonly board = {
+		bootReason: (): number => this.bootReason,
 		input: (which: number): number => this.inputs.get(which) ?? 0,
 		setOutput: (which: number, value: number): void => void this.outputs.set(which, value),
 		restart: (): never => {

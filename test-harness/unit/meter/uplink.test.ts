@@ -112,6 +112,7 @@ function begin(
 ): { platform: TestPlatform; meter: Meter; broker: Broker } {
 	const platform = new TestPlatform(new FlashSimulator());
 	platform.utcOffset = utcOffset;
+	platform.bootReason = 3;
 	const meter = startMeter(
 		platform,
 		JSON.stringify({
@@ -145,6 +146,7 @@ test("after each connection: online first, then a hello that tells the sequences
 	const hello = createHello();
 	assert.equal(decodeHello(messages[0]!, messages[0]!.byteLength, hello), Status.ok);
 	assert.equal(hello.bootCount, 1);
+	assert.equal(hello.bootReason, 3, "what the board says");
 	assert.equal(hello.profileNext, 1);
 	assert.equal(hello.utcSeconds, 0xffff_ffff);
 	const request = messages.find((view) => view.getUint8(0) === Kind.timeRequest);
