@@ -163,7 +163,9 @@ function explain(path: string, error: unknown): StoreError {
 		return new StoreError("unusable", `store ${path}: no permission to write there; name another store`, error);
 	if (/Not a directory|ENOTDIR|EEXIST|File exists/i.test(text))
 		return new StoreError("unusable", `store ${path}: this is not a folder; name another store`, error);
-	if (/LEVEL_CORRUPTION|corrupt|bad block|checksum|CURRENT|No such file/i.test(text)) return corrupt(path, "", error);
+	// a damaged index of a table points outside its file: LevelDB says "Invalid argument"
+	if (/LEVEL_CORRUPTION|corrupt|bad block|checksum|CURRENT|No such file|\.(ldb|sst): Invalid argument/i.test(text))
+		return corrupt(path, "", error);
 	return new StoreError("unusable", `store ${path}: cannot be opened (${text.trim().slice(0, 200)})`, error);
 }
 
@@ -205,7 +207,8 @@ export class Store {
 	dropped = 0;
 	/** Where the copy made before a repair lies, "" without one. */
 	copiedTo = "";
-	#engine: Engine;
+	/** Made only when the folder may be opened: LevelDB's binding opens by itself as soon as it is made. */
+	#engine!: Engine;
 	readonly #makeEngine: () => Engine;
 	#open = false;
 	#failure: StoreError | undefined;
@@ -213,7 +216,6 @@ export class Store {
 	private constructor(path: string, makeEngine: () => Engine) {
 		this.path = path;
 		this.#makeEngine = makeEngine;
-		this.#engine = makeEngine();
 	}
 
 	/** @throws StoreError */
@@ -232,6 +234,7 @@ export class Store {
 				throw new StoreError("unusable", `store ${path}: this is not a folder; name another store`);
 			if (options.repair) await store.#repair();
 			else if (hasOrphans(path)) throw corrupt(path, " (CURRENT is missing)");
+			store.#engine = store.#makeEngine();
 			await store.#engine.open();
 			store.#open = true;
 			await store.#checkMeta();

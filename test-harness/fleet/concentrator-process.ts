@@ -88,7 +88,8 @@ export class ConcentratorProcess {
 		const ready = await this.#answer("ready", START_MILLISECONDS_MAX);
 		if (ready === undefined || ready["type"] === "error") {
 			await this.kill();
-			const lastLine = this.#lastWords.trim().split("\n").at(-1);
+			const lines = this.#lastWords.trim().split("\n");
+			const lastLine = lines.findLast((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1);
 			throw new UserError(`concentrator: ${ready?.["message"] ?? (lastLine || "does not start")}`);
 		}
 		this.httpPort = Number(ready["httpPort"] ?? 0);

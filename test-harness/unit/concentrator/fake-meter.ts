@@ -305,8 +305,11 @@ export class FakeMeter {
 	}
 
 	async close(): Promise<void> {
-		await this.#client?.endAsync();
+		const client = this.#client;
 		this.#client = undefined;
+		if (!client) return;
+		await Promise.race([client.endAsync(), new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+		client.end(true);
 	}
 }
 

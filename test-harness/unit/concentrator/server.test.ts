@@ -171,6 +171,7 @@ test("a strict policy on every answer; other sites and other names of this host 
 		assert.match(policy, /default-src 'none'/);
 		assert.doesNotMatch(policy, /unsafe/);
 		assert.equal(response.headers.get("x-content-type-options"), "nosniff");
+		await response.arrayBuffer();
 	}
 	const html = await (await fetch(`${base}/`)).text();
 	assert.doesNotMatch(html, /<script(?![^>]*src=)|style=| on\w+=/i, "nothing inline");

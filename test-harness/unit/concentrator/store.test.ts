@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import {
 	chmodSync,
 	existsSync,
@@ -122,7 +123,7 @@ test("a file, and a folder without permission, in the place of the store", async
 async function filled(path: string): Promise<void> {
 	let store = await Store.open(path);
 	for (let sequence = 0; sequence < 2000; sequence++)
-		await store.write([rowWrite(sequence, `row ${sequence} ${"x".repeat(60)}`)], sequence % 500 === 499);
+		await store.write([rowWrite(sequence, randomBytes(60).toString("latin1"))], sequence % 500 === 499);
 	await store.close();
 	// a second opening moves the log into a table file
 	store = await Store.open(path);
@@ -135,10 +136,8 @@ test("without CURRENT the store is told damaged, and not replaced by an empty on
 	const before = readdirSync(path);
 	rmSync(join(path, "CURRENT"));
 	await assert.rejects(Store.open(path), isStoreError("corrupt", /CURRENT is missing.*start once with "repair"/));
-	assert.deepEqual(
-		readdirSync(path).filter((name) => /ldb$/.test(name)),
-		before.filter((name) => /ldb$/.test(name)),
-	);
+	await new Promise((resolve) => setTimeout(resolve, 100)); // nor behind our back: the binding opens by itself
+	assert.deepEqual(readdirSync(path).sort(), before.filter((name) => name !== "CURRENT").sort());
 	const store = await Store.open(path, { repair: true });
 	assert.equal((await sequences(store)).length, 2000);
 	assert.ok(existsSync(store.copiedTo));
@@ -191,6 +190,23 @@ function failing(path: string, state: { error: Error | undefined }): Engine {
 		iterator: (options) => level.iterator(options) as unknown as EngineIterator,
 	};
 }
+
+test("damage in the index of a table is told as damage too", async () => {
+	const path = fresh();
+	await filled(path);
+	const table = readdirSync(path).find((name) => /ldb$/.test(name))!;
+	const bytes = readFileSync(join(path, table));
+	for (let at = bytes.length - 600; at < bytes.length - 60; at++) bytes[at]! ^= 0xff;
+	writeFileSync(join(path, table), bytes);
+	await assert.rejects(
+		Store.open(path).then((opened) => sequences(opened).finally(() => opened.close())),
+		isStoreError("corrupt", /damaged/),
+	);
+	const store = await Store.open(path, { repair: true });
+	assert.ok(existsSync(join(store.copiedTo, table)), "the copy still has what repair could not read");
+	await store.write([rowWrite(1)], true);
+	await store.close();
+});
 
 test("a full disk: a clear line, nothing more is taken until a reopened store writes again, and nothing is lost", async () => {
 	const path = fresh();
