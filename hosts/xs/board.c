@@ -576,7 +576,7 @@ static void report_end(wattlock_meter *meter)
 		wattlock_send(meter, WATTLOCK_POWERED_OFF, &operations, 4, NULL, 0);
 	} else {
 		uint32_t word = (uint32_t)reason;
-		wattlock_send(meter, WATTLOCK_ABORTED, &word, 4, meter->endText, strlen(meter->endText));
+		wattlock_send(meter, WATTLOCK_ABORTED, &word, 4, wattlock_end_text, strlen(wattlock_end_text));
 	}
 }
 
@@ -653,7 +653,7 @@ static bool run_guarded(wattlock_meter *meter, machine_work work, const void *ar
 			mxCatch(the)
 			{
 				meter->endReason = WATTLOCK_EXCEPTION;
-				wattlock_describe_exception(the, meter->endText, sizeof meter->endText);
+				wattlock_describe_exception(the, wattlock_end_text, sizeof wattlock_end_text);
 			}
 		}
 		if (meter->endReason == WATTLOCK_RUNNING)
@@ -803,7 +803,7 @@ static void advance(wattlock_meter *meter, double until)
 			set_now(meter, deadline);
 			if (equalTimes > EQUAL_TIMES_MAX) {
 				meter->endReason = WATTLOCK_RUNAWAY;
-				snprintf(meter->endText, sizeof meter->endText, "tick does not move the deadline");
+				snprintf(wattlock_end_text, sizeof wattlock_end_text, "tick does not move the deadline");
 				report_end(meter);
 				return;
 			}
@@ -875,7 +875,7 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 	txMachine *the = fxCloneMachine(&creation, meter->root->machine, "meter", &meter->memory);
 	if (!the) {
 		meter->endReason = WATTLOCK_OUT_OF_MEMORY;
-		snprintf(meter->endText, sizeof meter->endText, "memory full: the machine could not be made");
+		snprintf(wattlock_end_text, sizeof wattlock_end_text, "memory full: the machine could not be made");
 		report_end(meter);
 		return;
 	}

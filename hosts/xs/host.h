@@ -151,7 +151,6 @@ struct wattlock_meter {
 	bool hasEnded; /* off, and that has been reported: what was asked before it was known gets no answer of its own */
 
 	int endReason;
-	char endText[512];
 
 	/* Board time in milliseconds; the firmware's own starts at power-on. */
 	double nowMilliseconds;
@@ -238,6 +237,8 @@ XS_FUNCTION_NORETURN void wattlock_end(txMachine *the, int reason, const char *f
 void wattlock_run_jobs(txMachine *the);
 /* What a thrown value says, for people. */
 void wattlock_describe_exception(txMachine *the, char *text, size_t byteLength);
+/* Why the machine that ends on this thread does so; reported before another one runs. */
+extern _Thread_local char wattlock_end_text[512];
 
 /* ---- flash.c ---- */
 

@@ -12,6 +12,7 @@
 #include "host.h"
 
 bool wattlock_collect_often;
+_Thread_local char wattlock_end_text[512];
 
 static _Thread_local char *threadStackLimit;
 
@@ -223,7 +224,9 @@ void wattlock_collect(txMachine *the)
 	if (memory->collecting) {
 		cut_slots(the, memory);
 		size_t live = (size_t)the->currentHeapCount;
-		memory->slotsThreshold = smaller(memory->slotsUsed + live / 16 + 64, memory->slotsMax);
+		/* Slots that are free inside count: a machine at rest need not grow for what the next seconds drop. */
+		size_t wanted = live + live / 16 + 64;
+		memory->slotsThreshold = smaller(wanted > memory->slotsUsed ? wanted : memory->slotsUsed, memory->slotsMax);
 	}
 	/* What lies behind the last chunk is given back, but for a little to go on with. */
 	size_t keep = round_up((size_t)((uint8_t *)block->current - memory->chunks) + 256, 8);
@@ -232,7 +235,7 @@ void wattlock_collect(txMachine *the)
 		the->maximumChunksSize -= (txSize)(memory->chunksUsed - keep);
 		block->limit = (txByte *)memory->chunks + keep;
 		memory->chunksUsed = keep;
-		memory->chunksThreshold = smaller(keep + 2048, memory->chunksMax);
+		memory->chunksThreshold = smaller(keep + 1024, memory->chunksMax);
 		if (page < round_up(memory->chunksMax, 4096))
 			wattlock_zero(memory->chunks + page, round_up(memory->chunksMax, 4096) - page);
 	}
@@ -249,7 +252,7 @@ void *fxAllocateChunks(txMachine *the, txSize size)
 		size_t free = (size_t)(block->limit - block->current);
 		size_t live = (size_t)the->currentChunksSize;
 		bool fits = memory->chunksUsed + wanted <= memory->chunksMax;
-		if (free >= need && (!fits || free >= need + live / 4 + 256)) {
+		if (free >= need && (!fits || free >= need + live / 16 + 256)) {
 			/* The caller lengthens the block by `size`: shorten it first, and nothing has grown. */
 			block->limit -= wanted;
 			the->maximumChunksSize -= size;
@@ -259,7 +262,7 @@ void *fxAllocateChunks(txMachine *the, txSize size)
 			wattlock_end(the, WATTLOCK_OUT_OF_MEMORY, "memory full: chunk of %zu bytes, %zu bytes live of %d", need, live,
 				WATTLOCK_CHUNK_BYTES_MAX);
 		}
-		memory->chunksThreshold = smaller(memory->chunksUsed + wanted + live / 4 + 256, memory->chunksMax);
+		memory->chunksThreshold = smaller(memory->chunksUsed + wanted + live / 16 + 256, memory->chunksMax);
 	}
 	if (memory->chunksUsed + wanted > memory->chunksMax)
 		return NULL;
@@ -409,7 +412,7 @@ void wattlock_end(txMachine *the, int reason, const char *format, ...)
 		wattlock_fail(1, "firmware does not load: %s", text);
 	if (meter->endReason == WATTLOCK_RUNNING) {
 		meter->endReason = reason;
-		memcpy(meter->endText, text, sizeof text);
+		memcpy(wattlock_end_text, text, sizeof text);
 	}
 	fxExitToHost(the);
 }

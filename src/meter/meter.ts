@@ -24,6 +24,7 @@ import type { LinkEvents } from "../platform/link.js";
 import type { MeterEvents, Platform } from "../platform/platform.js";
 import { EventStore } from "../storage/event-store.js";
 import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
+import { RecordLogCounters } from "../storage/record-log.js";
 import { REGISTER_BYTES_MAX, RegisterStore } from "../storage/register-store.js";
 import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
 import { parseSettings, type Settings } from "./settings.js";
@@ -64,6 +65,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 
 	readonly #platform: Platform;
 	readonly #wallClock: WallClock;
+	/** Of the three stores together. */
+	readonly #flashCounters = new RecordLogCounters();
 	readonly #registerStore: RegisterStore;
 	readonly #profileStore: ProfileStore;
 	readonly #eventStore: EventStore;
@@ -105,9 +108,10 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#tamper = new TamperMonitor(exportAllowed ? DEFAULT_TAMPER_LIMITS : { exportAllowed });
 		this.#tamper.listener = this;
 		this.#captureRows = Math.ceil((2 * settings.layout.samplesPerSecond) / (settings.nominalFrequencyHertz - 5));
-		this.#registerStore = new RegisterStore(platform.flash, settings.registerCommitSeconds * 1000);
-		this.#profileStore = new ProfileStore(platform.flash);
-		this.#eventStore = new EventStore(platform.flash);
+		const commitMilliseconds = settings.registerCommitSeconds * 1000;
+		this.#registerStore = new RegisterStore(platform.flash, commitMilliseconds, undefined, this.#flashCounters);
+		this.#profileStore = new ProfileStore(platform.flash, undefined, this.#flashCounters);
+		this.#eventStore = new EventStore(platform.flash, undefined, this.#flashCounters);
 		this.#restore();
 		this.uplink = new Uplink(
 			settings,
@@ -427,22 +431,13 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		const add = (key: number, value: number): void => {
 			encodeDiagnostic(key, value, count++, into);
 		};
-		const flash = [this.#registerStore.log.counters, this.#profileStore.log.counters, this.#eventStore.log.counters];
-		let erases = 0;
-		let bytesProgrammed = 0;
-		let torn = 0;
-		for (let i = 0; i < flash.length; i++) {
-			erases += flash[i]!.erases;
-			bytesProgrammed += flash[i]!.bytesProgrammed;
-			torn += flash[i]!.tornRecordsSeen;
-		}
 		add(Diagnostic.uptimeSeconds, Math.floor(this.#platform.clock.monotonicMilliseconds() / 1000));
 		add(Diagnostic.bootCount, this.#counters.bootCount);
 		add(Diagnostic.windows, this.metrology.windows);
 		add(Diagnostic.samplesLost, this.metrology.rowsLost);
-		add(Diagnostic.flashErases, erases);
-		add(Diagnostic.flashBytesProgrammed, bytesProgrammed);
-		add(Diagnostic.tornRecordsSeen, torn);
+		add(Diagnostic.flashErases, this.#flashCounters.erases);
+		add(Diagnostic.flashBytesProgrammed, this.#flashCounters.bytesProgrammed);
+		add(Diagnostic.tornRecordsSeen, this.#flashCounters.tornRecordsSeen);
 		add(Diagnostic.linkConnects, this.uplink.machine.connectionCount);
 		add(Diagnostic.messagesSent, this.uplink.messagesSent);
 		add(Diagnostic.messagesReceived, this.uplink.messagesReceived);

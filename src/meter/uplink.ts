@@ -92,7 +92,6 @@ export class Uplink implements MqttListener {
 	readonly #message = new Uint8Array(MESSAGE_BYTES_MAX);
 	readonly #view = new DataView(this.#message.buffer);
 	readonly #sealed: Uint8Array;
-	readonly #reading = createReading();
 	readonly #control: Control = createControl();
 
 	/** At most `REQUESTS_MAX`, in the order of their turns. */
@@ -100,7 +99,8 @@ export class Uplink implements MqttListener {
 	#onlineWanted = false;
 	#helloWanted = false;
 	#discoveryNext = Number.POSITIVE_INFINITY;
-	#stateWanted = false;
+	/** The reading that Home Assistant is still to be told. */
+	#stateReading: Reading | undefined;
 	/** Next row and event to be sent unasked. */
 	#profileNext: number;
 	#eventNext: number;
@@ -301,9 +301,10 @@ export class Uplink implements MqttListener {
 		}
 		if (now >= this.#readingDue) {
 			this.#readingDue = now + this.readingPeriodMilliseconds;
-			if (!this.#source.fillReading(this.#reading)) return true;
-			this.#stateWanted = this.#settings.homeAssistant;
-			return this.#send(encodeReading(this.#reading, this.#view));
+			const reading = createReading();
+			if (!this.#source.fillReading(reading)) return true;
+			if (this.#settings.homeAssistant) this.#stateReading = reading;
+			return this.#send(encodeReading(reading, this.#view));
 		}
 		if (this.#discoveryNext < sensorCount(this.#settings.layout.phaseCount)) {
 			const index = this.#discoveryNext++;
@@ -311,9 +312,10 @@ export class Uplink implements MqttListener {
 			this.#publishText(discoveryTopic(identifier, index), discoveryPayload(identifier, index, this.#firmware), true);
 			return true;
 		}
-		if (this.#stateWanted) {
-			this.#stateWanted = false;
-			this.#publishText(this.#stateTopic, statePayload(this.#reading), false);
+		if (this.#stateReading !== undefined) {
+			const text = statePayload(this.#stateReading);
+			this.#stateReading = undefined;
+			this.#publishText(this.#stateTopic, text, false);
 			return true;
 		}
 		return false;

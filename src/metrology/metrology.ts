@@ -254,6 +254,15 @@ const TWO_32 = 0x1_0000_0000;
  * About 3.4 KB of chunk bytes and 160 slots with its registers; the C kernel is outside both.
  */
 export class Metrology {
+	// The fields of each window come first: XS looks for a field from the object's start.
+	readonly #values = new Float64Array(VALUE_CELLS);
+	readonly #sums = new Uint8Array(KERNEL_SUMS_BYTES);
+	readonly #cells = new Float64Array(this.#sums.buffer);
+	readonly #kernel: SampleKernel;
+	readonly #phaseCount: number;
+	readonly #channelCount: number;
+	readonly #rate: number;
+
 	readonly configuration: MetrologyConfiguration;
 	readonly registers: EnergyRegisters;
 	/** The last whole second. */
@@ -273,14 +282,7 @@ export class Metrology {
 	rowsLost = 0;
 	windows = 0;
 
-	readonly #kernel: SampleKernel;
-	readonly #phaseCount: number;
-	readonly #channelCount: number;
-	readonly #rate: number;
 	readonly #creep: CreepThresholds;
-	readonly #sums = new Uint8Array(KERNEL_SUMS_BYTES);
-	readonly #cells = new Float64Array(this.#sums.buffer);
-	readonly #values = new Float64Array(VALUE_CELLS);
 	#window: Measurement | undefined;
 	#isWindowStale = false;
 	readonly #presenceMillivolts: number;

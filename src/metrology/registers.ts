@@ -62,10 +62,10 @@ export const REGISTER_VERSION = 1;
  * 430 bytes of chunks.
  */
 export class EnergyRegisters {
-	readonly legal: Netting;
-	readonly pulsesPerKilowattHour: number;
 	/** Registers, what each has short of a whole unit, tariffs: one array, since each of its own costs XS eight slots. */
 	readonly #values = new Float64Array(TARIFFS + 2 * TARIFF_COUNT);
+	readonly legal: Netting;
+	readonly pulsesPerKilowattHour: number;
 	#tariff = 1;
 	#pulses = 0;
 	#pulseRemainder = 0;

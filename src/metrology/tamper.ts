@@ -125,11 +125,11 @@ function turn(tenths: number): number {
  * each window, each second and each input; time is monotonic milliseconds. 600 bytes of chunks.
  */
 export class TamperMonitor {
+	readonly #values = new Float64Array(VALUE_CELLS).fill(Number.NaN, SINCE, BEGAN);
 	listener: TamperEvents | undefined;
 	/** How often each detection began, since start. */
 	readonly counts = new Uint32Array(DETECTION_COUNT);
 	readonly #limits: TamperLimits;
-	readonly #values = new Float64Array(VALUE_CELLS).fill(Number.NaN, SINCE, BEGAN);
 	#magnetMicrotesla = 0;
 	#coverOpen = false;
 	#terminalCoverOpen = false;

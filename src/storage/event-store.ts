@@ -1,7 +1,7 @@
 import { Status } from "../bytes/status.js";
 import type { NorFlash } from "../platform/flash.js";
 import { EVENT_KIND, EVENT_SECTORS, type SectorRange } from "./layout.js";
-import { RecordLog } from "./record-log.js";
+import { RecordLog, type RecordLogCounters } from "./record-log.js";
 
 /** Instead of a time: the clock was not set. */
 export const CLOCK_INVALID = 0xffff_ffff;
@@ -44,8 +44,8 @@ export class EventStore {
 	readonly #bytes = new Uint8Array(RECORD_BYTES);
 	readonly #view = new DataView(this.#bytes.buffer);
 
-	constructor(flash: NorFlash, area: SectorRange = EVENT_SECTORS) {
-		this.log = new RecordLog(flash, area.firstSector, area.sectorCount, EVENT_KIND, RECORD_BYTES);
+	constructor(flash: NorFlash, area: SectorRange = EVENT_SECTORS, counters?: RecordLogCounters) {
+		this.log = new RecordLog(flash, area.firstSector, area.sectorCount, EVENT_KIND, RECORD_BYTES, counters);
 	}
 
 	/** See `RecordLog.open`. */

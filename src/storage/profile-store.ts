@@ -2,7 +2,7 @@ import { getUint53, setUint53 } from "../bytes/integers.js";
 import { Status } from "../bytes/status.js";
 import type { NorFlash } from "../platform/flash.js";
 import { PROFILE_KIND, PROFILE_SECTORS, type SectorRange } from "./layout.js";
-import { RecordLog } from "./record-log.js";
+import { RecordLog, type RecordLogCounters } from "./record-log.js";
 
 /** One interval of the load profile. Energies are register readings or amounts: the meter decides, storage does not. */
 export interface ProfileRow {
@@ -87,8 +87,8 @@ export class ProfileStore {
 	readonly #bytes = new Uint8Array(RECORD_BYTES);
 	readonly #view = new DataView(this.#bytes.buffer);
 
-	constructor(flash: NorFlash, area: SectorRange = PROFILE_SECTORS) {
-		this.log = new RecordLog(flash, area.firstSector, area.sectorCount, PROFILE_KIND, RECORD_BYTES);
+	constructor(flash: NorFlash, area: SectorRange = PROFILE_SECTORS, counters?: RecordLogCounters) {
+		this.log = new RecordLog(flash, area.firstSector, area.sectorCount, PROFILE_KIND, RECORD_BYTES, counters);
 	}
 
 	/** See `RecordLog.open`. */

@@ -62,7 +62,7 @@ const Sector = Object.freeze({
 } as const);
 type Sector = (typeof Sector)[keyof typeof Sector];
 
-/** What happened since construction; they only count up. */
+/** What happened to one log or several since construction; they only count up. */
 export class RecordLogCounters {
 	erases = 0;
 	programs = 0;
@@ -100,7 +100,7 @@ export class RecordLogCounters {
  * correction are fine; the host returns 0xFF for a block that is erased.
  */
 export class RecordLog {
-	readonly counters = new RecordLogCounters();
+	readonly counters: RecordLogCounters;
 	/** Of the last good `read`, `readNewest`. */
 	readByteLength = 0;
 	readVersion = 0;
@@ -156,13 +156,22 @@ export class RecordLog {
 	 * @param sectorCount at least 3: one may be empty, one holds the newest good record, one what was torn after it
 	 * @param kind magic of this log, u32, other than that of every other log
 	 * @param recordBytes largest payload; a later firmware may raise it, never lower it
+	 * @param counters of several logs together, or absent: its own
 	 */
-	constructor(flash: NorFlash, firstSector: number, sectorCount: number, kind: number, recordBytes: number) {
+	constructor(
+		flash: NorFlash,
+		firstSector: number,
+		sectorCount: number,
+		kind: number,
+		recordBytes: number,
+		counters = new RecordLogCounters(),
+	) {
 		const slotBytes = slotBytesOf(recordBytes);
 		if (sectorCount < 3 || firstSector < 0 || firstSector + sectorCount > flash.sectorCount)
 			throw new InvariantError("a record log needs three sectors or more, inside its flash");
 		if (slotBytes > 253 * BLOCK_BYTES || slotBytes > flash.sectorBytes - SECTOR_HEADER_BYTES)
 			throw new InvariantError("a record must fit into one sector");
+		this.counters = counters;
 		this.#flash = flash;
 		this.#firstSector = firstSector;
 		this.#sectorCount = sectorCount;

