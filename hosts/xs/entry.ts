@@ -54,7 +54,7 @@ const root = globalThis as unknown as Root;
 const host = root.wattlockHost;
 
 /** Link data arrives in pieces of at most this: WATTLOCK_LINK_BUFFER_BYTES of host.h. */
-const LINK_BUFFER_BYTES = 1024;
+const LINK_BUFFER_BYTES = 512;
 
 class HostFlash implements NorFlash {
 	readonly sectorBytes = host.sectorBytes();

@@ -66,7 +66,7 @@ enum {
 #define WATTLOCK_CHUNK_BYTES_INITIAL 1024
 
 /* Link data reaches the firmware in pieces of at most this, samples in blocks of at most 4096 bytes or 50 ms. */
-#define WATTLOCK_LINK_BUFFER_BYTES 1024
+#define WATTLOCK_LINK_BUFFER_BYTES 512
 #define WATTLOCK_BLOCK_BYTES_MAX 4096
 #define WATTLOCK_BLOCK_MILLISECONDS 50
 #define WATTLOCK_INPUT_COUNT 8

@@ -43,7 +43,10 @@ export function addBench(program: Command): Command {
 				for (const row of found) all.push({ module: name, ...row });
 			}
 			progressEnd();
-			const table = new Table({ head: ["module", "figure", "value", "unit", "to beat", "note"], style: { head: [] } });
+			const table = new Table({
+				head: ["module", "figure", "value", "unit", "to beat", "note"],
+				style: { head: [], border: [] },
+			});
 			for (const { module, name, value, unit, beat, note } of all)
 				table.push([module, name, Number(value.toPrecision(5)).toString(), unit, beat ?? "", note ?? ""]);
 			process.stdout.write(`${table.toString()}\n`);
