@@ -30,7 +30,7 @@ import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounte
 import { parseSettings, type Settings } from "./settings.js";
 import { LATER, Uplink, type UplinkSource } from "./uplink.js";
 import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION } from "./version.js";
-import { ClockChange, WallClock } from "./wall-clock.js";
+import { ClockChange, SLEW_LIMIT_SECONDS, WallClock } from "./wall-clock.js";
 
 /** Samples are copied into the capture ring only when somebody asked: the copy costs more than measuring them. */
 const CaptureState = Object.freeze({ idle: 0, recording: 1, ready: 2 } as const);
@@ -89,6 +89,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	#pulsesAtStart = 0;
 	#readingIndex = 0;
 	#storageErrors = 0;
+	/** Step that the last time answer asked for, s; NaN: none. */
+	#unconfirmedOffset = Number.NaN;
 	/** The stored state has a version that this firmware does not know. */
 	#isStateForeign = false;
 
@@ -318,6 +320,15 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 
 	timeReceived(utcSeconds: number, uncertaintySeconds: number): void {
 		const before = this.#wallClock.utcSeconds();
+		const offset = utcSeconds - before;
+		if (Math.abs(offset) > SLEW_LIMIT_SECONDS && !(Math.abs(offset - this.#unconfirmedOffset) <= SLEW_LIMIT_SECONDS)) {
+			// A step of a valid clock wants a second answer that agrees: an answer may have waited at the broker since
+			// an earlier boot and, once in 65 535, carry the number of the question of now.
+			this.#unconfirmedOffset = offset;
+			this.uplink.requestTime();
+			return;
+		}
+		this.#unconfirmedOffset = Number.NaN;
 		const change = this.#wallClock.correct(utcSeconds, uncertaintySeconds);
 		if (change !== ClockChange.stepped && change !== ClockChange.firstSet) return;
 		this.#loadProfile.clockSet(utcSeconds, this.metrology.registers);

@@ -79,6 +79,7 @@ export class Uplink implements MqttListener {
 	readingPeriodMilliseconds: number;
 
 	readonly #clock: Clock;
+	readonly #random: () => number;
 	readonly #envelope: Envelope;
 	readonly #source: UplinkSource;
 	readonly #profile: ProfileStore;
@@ -123,6 +124,7 @@ export class Uplink implements MqttListener {
 		this.#settings = settings;
 		this.#firmware = firmware;
 		this.#clock = clock;
+		this.#random = random;
 		this.#envelope = envelope;
 		this.#source = source;
 		this.#profile = profile;
@@ -283,7 +285,9 @@ export class Uplink implements MqttListener {
 		if (now >= this.#timeDue) {
 			const control = this.#control;
 			control.kind = Kind.timeRequest;
-			control.requestId = this.#timeRequestId = (this.#timeRequestId % 0xffff) + 1;
+			// Random, not counted: a counter starts again with each boot, and the answer to a question of an earlier boot
+			// may still wait at the broker, with the time of then.
+			control.requestId = this.#timeRequestId = 1 + Math.floor(this.#random() * 0xffff);
 			this.#timeSentAt = now;
 			this.#timeDue = now + TIME_RETRY_MILLISECONDS;
 			return this.#send(encodeControl(control, this.#view));

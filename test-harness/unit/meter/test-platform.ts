@@ -28,7 +28,8 @@ export class TestPlatform implements Platform {
 			this.utcOffset = utcSeconds - this.now / 1000;
 		},
 	};
-	readonly entropy = { fill: (into: Uint8Array): void => void into.fill(7) };
+	entropyByte = 7;
+	readonly entropy = { fill: (into: Uint8Array): void => void into.fill(this.entropyByte) };
 	readonly link: Link = {
 		open: () => {
 			this.linkWanted = true;

@@ -109,10 +109,12 @@ class Broker {
 function begin(
 	extra: object = {},
 	utcOffset = MIDNIGHT + 0.5,
+	entropyByte = 7,
 ): { platform: TestPlatform; meter: Meter; broker: Broker } {
 	const platform = new TestPlatform(new FlashSimulator());
 	platform.utcOffset = utcOffset;
 	platform.bootReason = 3;
+	platform.entropyByte = entropyByte;
 	const meter = startMeter(
 		platform,
 		JSON.stringify({
@@ -166,6 +168,36 @@ test("a time answer counts once, and only with its own number", () => {
 	world.broker.control(Kind.time, request.getUint16(2), MIDNIGHT + 1000);
 	assert.equal(world.platform.utcOffset, set);
 	assert.equal(world.meter.uplink.refusals.counts[Status.outOfOrder], 2);
+});
+
+test("an answer that waited at the broker since an earlier boot does not set the clock", () => {
+	const before = begin({}, Number.NaN);
+	run(before, 3);
+	const stale = before.broker.take().find((view) => view.getUint8(0) === Kind.timeRequest)!;
+	const after = begin({}, MIDNIGHT + 200, 8);
+	run(after, 3);
+	assert.ok(after.broker.take().some((view) => view.getUint8(0) === Kind.timeRequest));
+	after.broker.control(Kind.time, stale.getUint16(2), MIDNIGHT);
+	assert.equal(after.platform.utcOffset, MIDNIGHT + 200);
+});
+
+test("a step of a valid clock wants two answers that agree; one alone changes nothing", () => {
+	const world = begin({}, MIDNIGHT);
+	run(world, 3);
+	const ask = (): number =>
+		world.broker
+			.take()
+			.find((view) => view.getUint8(0) === Kind.timeRequest)!
+			.getUint16(2);
+	const now = (): number => Math.floor(world.platform.clock.utcSeconds());
+	world.broker.control(Kind.time, ask(), now() - 182);
+	assert.equal(world.platform.utcOffset, MIDNIGHT, "one stale answer");
+	world.broker.control(Kind.time, ask(), now());
+	assert.equal(world.platform.utcOffset, MIDNIGHT);
+	world.broker.control(Kind.time, 0);
+	world.broker.control(Kind.time, ask(), now() + 500);
+	world.broker.control(Kind.time, ask(), now() + 500);
+	assert.ok(Math.abs(world.platform.utcOffset - MIDNIGHT - 500) < 3, "two that agree");
 });
 
 test("rows that were made without a broker follow unasked, in order, each once", () => {
