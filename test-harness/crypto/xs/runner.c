@@ -95,7 +95,7 @@ static void run_line(txMachine *the, const char *line)
 	}
 	the->firstJump = NULL;
 	if (meter.endReason != WATTLOCK_RUNNING)
-		wattlock_fail(3, "%s", meter.endText);
+		wattlock_fail(3, "%s", wattlock_end_text);
 	fflush(stdout);
 }
 
