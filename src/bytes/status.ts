@@ -23,11 +23,19 @@ export const Status = Object.freeze({
 	outOfOrder: 17,
 	unsupported: 18,
 	clockInvalid: 19,
+	/** The random source failed its health test, or was never seeded. */
+	noEntropy: 20,
+	/** The sender may not do this. */
+	notAuthorised: 21,
+	/** Its time is over. */
+	expired: 22,
+	/** Flash is older than what others remember of it. */
+	rolledBack: 23,
 } as const);
 export type Status = (typeof Status)[keyof typeof Status];
 
 /** Count of codes in `Status`; the counters below have one cell for each. */
-export const STATUS_COUNT = 20;
+export const STATUS_COUNT = 24;
 
 const NAMES: readonly string[] = Object.freeze(Object.keys(Status));
 
@@ -41,7 +49,7 @@ export class InvariantError extends Error {
 	override name = "InvariantError";
 }
 
-/** How often each status was returned; saturates at 2^32 - 1. 80 bytes. */
+/** How often each status was returned; saturates at 2^32 - 1. 96 bytes. */
 export class StatusCounters {
 	readonly counts = new Uint32Array(STATUS_COUNT);
 

@@ -17,6 +17,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 	zigbee: ["bytes", "platform"],
 	"key-store": ["bytes", "platform", "crypto", "storage"],
 	"group-keys": ["bytes", "platform", "crypto"],
+	broadcast: ["bytes", "platform", "crypto"],
+	commands: ["bytes", "platform", "crypto", "messages", "storage"],
+	"firmware-update": ["bytes", "platform", "crypto", "messages", "storage"],
+	provisioning: ["bytes", "platform", "crypto", "messages", "storage", "key-store"],
 	meter: [
 		"bytes",
 		"platform",
@@ -29,6 +33,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 		"zigbee",
 		"key-store",
 		"group-keys",
+		"broadcast",
+		"commands",
+		"firmware-update",
+		"provisioning",
 	],
 };
 
