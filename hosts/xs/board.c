@@ -6,6 +6,8 @@
 
 #include "host.h"
 
+#include "install.h"
+
 #if WATTLOCK_KERNEL
 #include "sample-kernel.h"
 #endif
@@ -168,6 +170,20 @@ static void host_entropy(txMachine *the)
 	}
 }
 
+/* deviceKey(into, offset): 32 bytes, the same at each start of this device */
+static void host_device_key(txMachine *the)
+{
+	wattlock_meter *meter = running_meter(the);
+	uint32_t byteLength = 0;
+	if (mxArgc < 2)
+		mxTypeError("bytes and an offset are wanted");
+	txInteger offset = fxToInteger(the, mxArgv(1));
+	uint8_t *into = bytes_of(the, mxArgv(0), &byteLength, true);
+	if (offset < 0 || (uint32_t)offset > byteLength || byteLength - (uint32_t)offset < sizeof meter->deviceKey)
+		mxRangeError("no room for the device key");
+	memcpy(into + offset, meter->deviceKey, sizeof meter->deviceKey);
+}
+
 /* ---- flash ---- */
 
 /* Counts an operation. @returns whether the power fails inside it */
@@ -297,6 +313,16 @@ static void host_link_close(txMachine *the)
 	/* `closed` follows only if it was open. */
 	meter->linkState = meter->linkState == LINK_OPEN ? LINK_CLOSING : LINK_CLOSED;
 	wattlock_send(meter, WATTLOCK_LINK_CLOSE, NULL, 0, NULL, 0);
+}
+
+static void host_optical_send(txMachine *the)
+{
+	wattlock_meter *meter = running_meter(the);
+	uint32_t byteLength;
+	uint8_t *bytes = counted_bytes(the, 0, &byteLength, false);
+	if (byteLength > 0)
+		wattlock_send(meter, WATTLOCK_OPTICAL_SEND, NULL, 0, bytes, byteLength);
+	integer_result(the, (txInteger)byteLength);
 }
 
 static void host_input(txMachine *the)
@@ -498,6 +524,7 @@ static const struct {
 	{ "utc", host_utc, 0 },
 	{ "setUtc", host_set_utc, 1 },
 	{ "entropy", host_entropy, 1 },
+	{ "deviceKey", host_device_key, 2 },
 	{ "flashRead", host_flash_read, 3 },
 	{ "flashProgram", host_flash_program, 3 },
 	{ "flashErase", host_flash_erase, 1 },
@@ -506,6 +533,7 @@ static const struct {
 	{ "linkOpen", host_link_open, 0 },
 	{ "linkSend", host_link_send, 2 },
 	{ "linkClose", host_link_close, 0 },
+	{ "opticalSend", host_optical_send, 2 },
 	{ "bootReason", host_boot_reason, 0 },
 	{ "input", host_input, 1 },
 	{ "setOutput", host_set_output, 2 },
@@ -524,7 +552,8 @@ static const struct {
 
 void wattlock_define_host_functions(txMachine *the)
 {
-	/* The object is on the stack. */
+	/* The object is on the stack. Cryptography in C lies on it too: NativeCrypto of src/crypto. */
+	wattlock_crypto_install(the);
 	for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
 		txSlot *object = the->stack;
 		fxNewHostFunction(the, functions[i].callback, functions[i].argumentCount, XS_NO_ID, XS_NO_ID);
@@ -826,7 +855,7 @@ static void advance(wattlock_meter *meter, double until)
 
 static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteLength)
 {
-	static const size_t head = 8 + 8 + 4 * 4 + 32;
+	static const size_t head = 8 + 8 + 4 * 4 + 32 + 32;
 	if (meter->machine)
 		wattlock_fail(2, "protocol: powerOn for meter %u, which is on", meter->index);
 	meter->nowMilliseconds = read_double(payload);
@@ -839,6 +868,7 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 	meter->bootReason = read32(payload + 24);
 	meter->typeScriptKernel = (read32(payload + 28) & 1) != 0;
 	memcpy(meter->seed, payload + 32, 32);
+	memcpy(meter->deviceKey, payload + 64, 32);
 	meter->randomCounter = 0;
 	meter->randomUsed = sizeof meter->random;
 	meter->meteringTicks = 0;
@@ -969,6 +999,25 @@ static void link_data(wattlock_meter *meter, const uint8_t *bytes, size_t byteLe
 	}
 }
 
+static void optical_data(wattlock_meter *meter, const uint8_t *bytes, size_t byteLength)
+{
+	while (byteLength > 0 && meter->machine) {
+		uint32_t length = byteLength < WATTLOCK_LINK_BUFFER_BYTES ? (uint32_t)byteLength : WATTLOCK_LINK_BUFFER_BYTES;
+		wattlock_event event = {
+			.handlerID = meter->root->opticalReceivedID,
+			.buffer = &meter->linkBuffer,
+			.bytes = bytes,
+			.byteLength = length,
+			.argumentCount = 1,
+			.arguments = { (int32_t)length },
+		};
+		if (!deliver(meter, &event))
+			return;
+		bytes += length;
+		byteLength -= length;
+	}
+}
+
 static void input(wattlock_meter *meter, uint32_t which, int32_t value)
 {
 	if (which >= WATTLOCK_INPUT_COUNT)
@@ -1057,7 +1106,7 @@ static const struct {
 	uint32_t shortest;
 	uint32_t longest;
 } lengths[] = {
-	[WATTLOCK_POWER_ON] = { 64, WATTLOCK_PAYLOAD_BYTES_MAX },
+	[WATTLOCK_POWER_ON] = { 96, WATTLOCK_PAYLOAD_BYTES_MAX },
 	[WATTLOCK_FLASH_LOAD] = { 4, WATTLOCK_PAYLOAD_BYTES_MAX },
 	[WATTLOCK_ADVANCE] = { 8, 8 },
 	[WATTLOCK_SAMPLES] = { 8, WATTLOCK_PAYLOAD_BYTES_MAX },
@@ -1067,6 +1116,7 @@ static const struct {
 	[WATTLOCK_POWER_CUT] = { 8, 8 },
 	[WATTLOCK_QUERY] = { 4, 4 },
 	[WATTLOCK_SAMPLES_LOST] = { 4, 4 },
+	[WATTLOCK_OPTICAL_DATA] = { 0, WATTLOCK_PAYLOAD_BYTES_MAX },
 };
 
 void wattlock_meter_frame(wattlock_meter *meter, uint8_t kind, const uint8_t *payload, size_t byteLength)
@@ -1120,6 +1170,9 @@ void wattlock_meter_frame(wattlock_meter *meter, uint8_t kind, const uint8_t *pa
 		break;
 	case WATTLOCK_SAMPLES_LOST:
 		samples_lost(meter, read32(payload));
+		break;
+	case WATTLOCK_OPTICAL_DATA:
+		optical_data(meter, payload, byteLength);
 		break;
 	}
 }

@@ -1,19 +1,25 @@
 import type { Status } from "../../src/bytes/status.js";
+import type { CryptoPlatform } from "../../src/crypto/crypto-platform.js";
+import { type NativeCrypto, WrappedNativeCrypto } from "../../src/crypto/native-crypto.js";
 import type { Input, Output } from "../../src/platform/board.js";
 import type { NorFlash } from "../../src/platform/flash.js";
 import type { LinkEvents } from "../../src/platform/link.js";
-import type { MeterEvents, Platform } from "../../src/platform/platform.js";
+import type { MeterEvents } from "../../src/platform/platform.js";
 import { rowBytes, type SampleKernel, type SampleLayout } from "../../src/platform/sample-kernel.js";
 
 /** A sample kernel in C; lives until it is closed or its machine is gone. */
 type KernelHandle = object;
 
-/** What board.c puts on the root machine. Calls while modules are loaded throw: nothing is powered yet. */
-interface Host {
+/**
+ * What board.c puts on the root machine. Calls while modules are loaded throw: nothing is powered yet. Those of
+ * `NativeCrypto` (hosts/xs/crypto) need no power.
+ */
+interface Host extends NativeCrypto {
 	monotonic(): number;
 	utc(): number;
 	setUtc(utcSeconds: number): void;
 	entropy(into: Uint8Array): void;
+	deviceKey(into: Uint8Array, offset: number): void;
 	flashRead(address: number, into: Uint8Array, byteLength: number): Status;
 	flashProgram(address: number, from: Uint8Array, byteLength: number): Status;
 	flashErase(sectorIndex: number): Status;
@@ -22,6 +28,7 @@ interface Host {
 	linkOpen(): void;
 	linkSend(bytes: Uint8Array, byteLength: number): number;
 	linkClose(): void;
+	opticalSend(bytes: Uint8Array, byteLength: number): number;
 	bootReason(): number;
 	input(which: Input): number;
 	setOutput(which: Output, value: number): void;
@@ -98,28 +105,34 @@ class HostKernel implements SampleKernel {
 }
 
 /** The parts that are the same for every meter: made once in the root machine, so that they cost a meter nothing. */
-const clock: Platform["clock"] = Object.freeze({
+const clock: CryptoPlatform["clock"] = Object.freeze({
 	monotonicMilliseconds: host.monotonic,
 	utcSeconds: host.utc,
 	setUtcSeconds: host.setUtc,
 });
-const entropy: Platform["entropy"] = Object.freeze({ fill: host.entropy });
-const link: Platform["link"] = Object.freeze({ open: host.linkOpen, send: host.linkSend, close: host.linkClose });
-const board: Platform["board"] = Object.freeze({
+const entropy: CryptoPlatform["entropy"] = Object.freeze({ fill: host.entropy });
+const link: CryptoPlatform["link"] = Object.freeze({ open: host.linkOpen, send: host.linkSend, close: host.linkClose });
+const opticalPort: CryptoPlatform["opticalPort"] = Object.freeze({ send: host.opticalSend });
+const deviceKey: CryptoPlatform["deviceKey"] = Object.freeze({ copyTo: host.deviceKey });
+const board: CryptoPlatform["board"] = Object.freeze({
 	bootReason: host.bootReason,
 	input: host.input,
 	setOutput: host.setOutput,
 	restart: host.restart,
 });
-const log: Platform["log"] = Object.freeze({ line: host.log });
+const crypto: CryptoPlatform["crypto"] = new WrappedNativeCrypto(host);
+const log: CryptoPlatform["log"] = Object.freeze({ line: host.log });
 
 type CreateKernel = (layout: SampleLayout) => SampleKernel;
 
-class HostPlatform implements Platform {
+class HostPlatform implements CryptoPlatform {
 	readonly clock = clock;
 	readonly entropy = entropy;
 	readonly flash = new HostFlash();
 	readonly link = link;
+	readonly opticalPort = opticalPort;
+	readonly deviceKey = deviceKey;
+	readonly crypto = crypto;
 	readonly board = board;
 	readonly log = log;
 	readonly #createTypeScriptKernel: CreateKernel;
@@ -148,7 +161,7 @@ class HostPlatform implements Platform {
  * @param createTypeScriptKernel the per-sample loop where the host has none in C, or is told not to use it
  */
 export function installFirmware(
-	startMeter: (platform: Platform, settingsText: string) => MeterEvents & LinkEvents,
+	startMeter: (platform: CryptoPlatform, settingsText: string) => MeterEvents & LinkEvents,
 	createTypeScriptKernel: CreateKernel,
 ): void {
 	root.wattlockStart = (settingsText) => {

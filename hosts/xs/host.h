@@ -8,7 +8,7 @@
 
 #include "xsAll.h"
 
-#define WATTLOCK_PROTOCOL_VERSION 1
+#define WATTLOCK_PROTOCOL_VERSION 2
 #define WATTLOCK_FRAME_HEADER_BYTES 12
 #define WATTLOCK_PAYLOAD_BYTES_MAX 1048576
 #define WATTLOCK_EVERY_METER 0xFFFFFFFFu
@@ -26,6 +26,7 @@ enum {
 	WATTLOCK_QUERY = 9,
 	WATTLOCK_SAMPLES_LOST = 10,
 	WATTLOCK_SHUTDOWN = 11,
+	WATTLOCK_OPTICAL_DATA = 12,
 };
 
 /* Target to board. */
@@ -43,6 +44,7 @@ enum {
 	WATTLOCK_STATISTICS = 74,
 	WATTLOCK_POWERED_OFF = 75,
 	WATTLOCK_CLOCK_SET = 76,
+	WATTLOCK_OPTICAL_SEND = 77,
 };
 
 /* Why a machine ended: the reasons of `aborted`, and the power cut. */
@@ -65,7 +67,7 @@ enum {
 #define WATTLOCK_SLOTS_INITIAL 256
 #define WATTLOCK_CHUNK_BYTES_INITIAL 1024
 
-/* Link data reaches the firmware in pieces of at most this, samples in blocks of at most 4096 bytes or 50 ms. */
+/* Link and optical data reach the firmware in pieces of at most this, samples in blocks of at most 4096 bytes or 50 ms. */
 #define WATTLOCK_LINK_BUFFER_BYTES 512
 #define WATTLOCK_BLOCK_BYTES_MAX 4096
 #define WATTLOCK_BLOCK_MILLISECONDS 50
@@ -127,6 +129,7 @@ typedef struct {
 	txID linkReceivedID;
 	txID linkWritableID;
 	txID linkClosedID;
+	txID opticalReceivedID;
 	uint32_t slotCount;
 	uint32_t chunkBytes;
 	uint32_t aliasCount;
@@ -172,6 +175,7 @@ struct wattlock_meter {
 	int32_t inputs[WATTLOCK_INPUT_COUNT];
 
 	uint8_t seed[32];
+	uint8_t deviceKey[32]; /* what a fuse block holds on a chip */
 	uint8_t random[64];
 	uint32_t randomUsed;
 	uint32_t randomCounter;

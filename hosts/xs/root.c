@@ -301,6 +301,7 @@ void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
 	root->linkReceivedID = name_of(the, "linkReceived");
 	root->linkWritableID = name_of(the, "linkWritable");
 	root->linkClosedID = name_of(the, "linkClosed");
+	root->opticalReceivedID = name_of(the, "opticalReceived");
 
 	/* Before the modules run, so that they meet frozen built-ins as on the device, and again for what they make. */
 	each_slot(the, freeze_built_in);

@@ -1,4 +1,5 @@
 import { STATUS_COUNT, Status } from "../bytes/status.js";
+import type { CryptoPlatform } from "../crypto/crypto-platform.js";
 import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
 import { PlainEnvelope } from "../messages/envelope.js";
@@ -21,7 +22,7 @@ import { DEFAULT_TAMPER_LIMITS, Detection, type TamperEvents, TamperMonitor } fr
 import { dailyCalendar, TariffCalendar } from "../metrology/tariff.js";
 import { Input, Output } from "../platform/board.js";
 import type { LinkEvents } from "../platform/link.js";
-import type { MeterEvents, Platform } from "../platform/platform.js";
+import type { MeterEvents } from "../platform/platform.js";
 import { EventStore } from "../storage/event-store.js";
 import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
 import { RecordLogCounters } from "../storage/record-log.js";
@@ -63,7 +64,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	readonly metrology: Metrology;
 	readonly uplink: Uplink;
 
-	readonly #platform: Platform;
+	readonly #platform: CryptoPlatform;
 	readonly #wallClock: WallClock;
 	/** Of the three stores together. */
 	readonly #flashCounters = new RecordLogCounters();
@@ -94,7 +95,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	/** The stored state has a version that this firmware does not know. */
 	#isStateForeign = false;
 
-	constructor(platform: Platform, settings: Settings) {
+	constructor(platform: CryptoPlatform, settings: Settings) {
 		this.#platform = platform;
 		this.settings = settings;
 		this.#bootReason = platform.board.bootReason();
@@ -296,6 +297,8 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		return Math.min(this.uplink.deadlineMilliseconds(), this.#secondAt + SILENCE_MILLISECONDS);
 	}
 
+	opticalReceived(_bytes: Uint8Array, _byteLength: number): void {}
+
 	linkOpened(): void {
 		this.uplink.link.linkOpened();
 	}
@@ -486,6 +489,6 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 }
 
 /** Makes the meter; a host calls this once at each power-on and then reports events to what it returns. */
-export function startMeter(platform: Platform, settingsText: string): Meter {
+export function startMeter(platform: CryptoPlatform, settingsText: string): Meter {
 	return new Meter(platform, parseSettings(settingsText));
 }

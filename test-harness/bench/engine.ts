@@ -21,6 +21,7 @@ const ON: PowerOn = {
 	bootReason: 0,
 	typeScriptKernel: false,
 	entropySeed: new Uint8Array(32),
+	deviceKey: new Uint8Array(32).fill(1),
 	settingsText: "{}",
 };
 
@@ -146,6 +147,7 @@ class BenchBoard implements TargetEvents {
 	output(): void {}
 	log(): void {}
 	clockSet(): void {}
+	opticalSend(): void {}
 
 	aborted(meter: number, reason: number, text: string): void {
 		this.failed(`meter ${meter} aborted (${reason}): ${text}`);

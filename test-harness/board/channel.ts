@@ -1,6 +1,6 @@
 /** Frames of the board channel; docs/BOARD.md says what each means. */
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const HEADER_BYTES = 12;
 export const PAYLOAD_BYTES_MAX = 1_048_576;
 /** The meter field of frames that concern all. */
@@ -19,6 +19,7 @@ export const ToTarget = Object.freeze({
 	query: 9,
 	samplesLost: 10,
 	shutdown: 11,
+	opticalData: 12,
 } as const);
 
 /** Target to board. */
@@ -36,6 +37,7 @@ export const ToBoard = Object.freeze({
 	statistics: 74,
 	poweredOff: 75,
 	clockSet: 76,
+	opticalSend: 77,
 } as const);
 
 /** Whole frames, one after the other, in one buffer that the stream may keep. */

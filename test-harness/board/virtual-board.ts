@@ -28,6 +28,8 @@ export interface BoardOptions {
 	readonly clockDriftPpm: number;
 	/** What the real-time clock is ahead of the truth when the world starts, s; NaN: not set. */
 	readonly clockOffsetSeconds: number;
+	/** What its fuses hold, 32 bytes. */
+	readonly deviceKey: Uint8Array;
 	readonly sectorBytes: number;
 	readonly sectorCount: number;
 }
@@ -48,6 +50,9 @@ export class VirtualBoard {
 	readonly flash: SparseFlash;
 	readonly reference: ReferenceEnergy = { importWattHours: 0, exportWattHours: 0, rows: 0 };
 	bridge!: LinkBridge;
+	readonly deviceKey: Uint8Array;
+	/** What the optical port sends; `bytes` are valid during the call. */
+	onOptical: ((bytes: Uint8Array) => void) | undefined;
 
 	isOn = false;
 	/** The target has said that the machine is gone, and the barrier behind which no frame of it can come is not back. */
@@ -92,6 +97,7 @@ export class VirtualBoard {
 		this.settings = options.settings;
 		this.settingsText = options.settingsText;
 		this.load = options.load;
+		this.deviceKey = options.deviceKey;
 		this.flash = new SparseFlash(options.sectorBytes, options.sectorCount);
 		this.#driftFactor = 1 + options.clockDriftPpm * 1e-6;
 		this.#utcSeconds = startUtcSeconds + options.clockOffsetSeconds;

@@ -5,6 +5,7 @@ import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { ROOT } from "../root.js";
 import { UserError } from "../user-error.js";
+import { CRYPTO_BINDING, CRYPTO_FOLDER, CRYPTO_SOURCES } from "./crypto-sources.js";
 
 /** Where the built things of the Linux host are. */
 export const LINUX_FOLDER = join(ROOT, "build", "linux");
@@ -142,6 +143,7 @@ export async function buildEngine(options: EngineOptions = {}): Promise<Engine> 
 	const headers = [
 		...INCLUDES.flatMap((include) => filesOf(include, ".h")),
 		...filesOf(join(ROOT, "hosts", "xs"), ".h"),
+		...filesOf(CRYPTO_FOLDER, ".h"),
 		...filesOf(join(ROOT, "src", "metrology"), ".h"),
 	];
 	const headersKey = digestOf([compiler.version, ...headers.flatMap((path) => [basename(path), readFileSync(path)])]);
@@ -166,6 +168,8 @@ export async function buildEngine(options: EngineOptions = {}): Promise<Engine> 
 		"-I",
 		join(ROOT, "hosts", "xs"),
 		"-I",
+		CRYPTO_FOLDER,
+		"-I",
 		join(ROOT, "src", "metrology"),
 	];
 	const unit = (source: string, flags: readonly string[]): Unit => ({
@@ -179,6 +183,7 @@ export async function buildEngine(options: EngineOptions = {}): Promise<Engine> 
 	const hostC = ["memory", "archive", "root", "flash", "board"].map((name) =>
 		unit(join(ROOT, "hosts", "xs", `${name}.c`), ours),
 	);
+	for (const path of [...CRYPTO_SOURCES, ...CRYPTO_BINDING]) hostC.push(unit(path, ours));
 	hostC.push(unit(join(ROOT, "hosts", "linux", "main.c"), ours));
 	if (hasKernel) hostC.push(unit(kernel, ours));
 	const compilerC = unit(join(ROOT, "hosts", "xs", "compiler.c"), ours);

@@ -7,6 +7,7 @@ import { ROOT } from "../root.js";
 import { UserError } from "../user-error.js";
 import { buildEngine, LINUX_FOLDER } from "./engine.js";
 import { mqttPacketPlugin } from "./mqtt-packet-plugin.js";
+import { noblePlugin } from "./noble-plugin.js";
 
 export interface FirmwareOptions {
 	/** The module `main`; default: hosts/linux/main.ts. */
@@ -113,7 +114,7 @@ export async function bundleFirmware(entry: string): Promise<string> {
 			// XS 13.3 throws "not initialized yet" for `static x = new X()` ahead of instance fields
 			supported: { "class-static-field": false },
 			alias: shimAliases(),
-			plugins: [mqttPacketPlugin()],
+			plugins: [mqttPacketPlugin(), noblePlugin()],
 			banner: { js: GLOBALS.map((name) => `var ${name} = globalThis.${name};`).join("\n") },
 			legalComments: "none",
 			logLevel: "silent",

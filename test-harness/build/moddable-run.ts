@@ -130,6 +130,7 @@ export async function runMeter(program: string, readingCount: number, virtualSec
 		poweredOff: () => fail("powered off"),
 		statistics: (_meter, found) => statistics?.(found),
 		clockSet: () => {},
+		opticalSend: () => {},
 		failed: (reason) => fail(reason),
 	};
 	/** Sends what is answered by `done`. */
@@ -176,6 +177,7 @@ export async function runMeter(program: string, readingCount: number, virtualSec
 				bootReason: 0,
 				typeScriptKernel: false,
 				entropySeed: new Uint8Array(32).fill(7),
+				deviceKey: new Uint8Array(32).fill(1),
 				settingsText,
 			}),
 		);

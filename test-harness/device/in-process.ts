@@ -1,16 +1,18 @@
 import { type Cipher, createCipheriv } from "node:crypto";
 import { Status } from "../../src/bytes/status.js";
+import type { CryptoPlatform } from "../../src/crypto/crypto-platform.js";
 import { parseSettings } from "../../src/meter/settings.js";
 import { Input } from "../../src/platform/board.js";
 import type { LinkEvents } from "../../src/platform/link.js";
-import type { MeterEvents, Platform } from "../../src/platform/platform.js";
+import type { MeterEvents } from "../../src/platform/platform.js";
 import { rowBytes, type SampleKernel, type SampleLayout } from "../../src/platform/sample-kernel.js";
 import { SparseFlash } from "../board/sparse-flash.js";
+import { NodeCrypto } from "../crypto/node-crypto.js";
 import type { PowerOn, Target, TargetEvents } from "./target.js";
 
 /** The application of `src/meter` and the kernel it is given; tests put small ones in their place. */
 export interface Firmware {
-	startMeter(platform: Platform, settingsText: string): MeterEvents & LinkEvents;
+	startMeter(platform: CryptoPlatform, settingsText: string): MeterEvents & LinkEvents;
 	createSampleKernel(layout: SampleLayout): SampleKernel;
 }
 
@@ -125,6 +127,10 @@ export class InProcessTarget implements Target {
 		this.#machines[meter]?.linkData(bytes);
 	}
 
+	opticalData(meter: number, bytes: Uint8Array): void {
+		this.#machines[meter]?.opticalData(bytes);
+	}
+
 	input(meter: number, which: number, value: number): void {
 		this.#machines[meter]?.input(which, value);
 	}
@@ -155,14 +161,20 @@ async function loadFirmware(): Promise<Firmware> {
 	return { startMeter, createSampleKernel: (layout) => new TypeScriptSampleKernel(layout) };
 }
 
+/** It keeps nothing of its own between calls. */
+const nodeCrypto = new NodeCrypto();
+
 /** One powered meter: its platform, its sample queue, its time. */
-class Machine implements Platform {
-	readonly clock: Platform["clock"];
-	readonly entropy: Platform["entropy"];
-	readonly flash: Platform["flash"];
-	readonly link: Platform["link"];
-	readonly board: Platform["board"];
-	readonly log: Platform["log"];
+class Machine implements CryptoPlatform {
+	readonly crypto: CryptoPlatform["crypto"] = nodeCrypto;
+	readonly clock: CryptoPlatform["clock"];
+	readonly entropy: CryptoPlatform["entropy"];
+	readonly deviceKey: CryptoPlatform["deviceKey"];
+	readonly flash: CryptoPlatform["flash"];
+	readonly link: CryptoPlatform["link"];
+	readonly opticalPort: CryptoPlatform["opticalPort"];
+	readonly board: CryptoPlatform["board"];
+	readonly log: CryptoPlatform["log"];
 	readonly #firmware: Firmware;
 	readonly #events: TargetEvents;
 	readonly #meter: number;
@@ -217,6 +229,14 @@ class Machine implements Platform {
 			fill: (into) => {
 				stream ??= createCipheriv("chacha20", options.entropySeed, new Uint8Array(16));
 				into.set(stream.update(new Uint8Array(into.length)));
+			},
+		};
+		this.deviceKey = { copyTo: (into, offset) => into.set(options.deviceKey, offset) };
+		this.opticalPort = {
+			send: (bytes, byteLength) => {
+				this.#mustBeOn();
+				events.opticalSend(meter, bytes.slice(0, byteLength));
+				return byteLength;
 			},
 		};
 		this.flash = {
@@ -376,6 +396,10 @@ class Machine implements Platform {
 
 	linkData(bytes: Uint8Array): void {
 		if (this.#linkState === LinkState.open) this.#run((handlers) => handlers.linkReceived(bytes, bytes.length));
+	}
+
+	opticalData(bytes: Uint8Array): void {
+		this.#run((handlers) => handlers.opticalReceived(bytes, bytes.length));
 	}
 
 	input(which: number, value: number): void {

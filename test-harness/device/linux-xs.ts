@@ -30,7 +30,7 @@ const LINK_OPENED = 0;
 const LINK_CLOSED = 1;
 const LINK_WRITABLE = 2;
 const QUERY_STATISTICS = 1;
-const POWER_ON_HEAD_BYTES = 64;
+const POWER_ON_HEAD_BYTES = 96;
 /** How long a host may take to end by itself. */
 const STOP_MILLISECONDS = 5000;
 
@@ -137,6 +137,7 @@ export class LinuxXsTarget implements Target {
 
 	powerOn(meter: number, options: PowerOn): void {
 		if (options.entropySeed.length !== 32) throw new RangeError("the entropy seed has 32 bytes");
+		if (options.deviceKey.length !== 32) throw new RangeError("the device key has 32 bytes");
 		const settings = Buffer.from(options.settingsText, "utf8");
 		this.#ended.delete(meter);
 		this.#begin(meter, ToTarget.powerOn, POWER_ON_HEAD_BYTES + settings.length)
@@ -147,6 +148,7 @@ export class LinuxXsTarget implements Target {
 			.u32(options.bootReason)
 			.u32(options.typeScriptKernel ? FLAG_TYPESCRIPT_KERNEL : 0)
 			.bytes(options.entropySeed)
+			.bytes(options.deviceKey)
 			.bytes(settings);
 	}
 
@@ -198,6 +200,10 @@ export class LinuxXsTarget implements Target {
 			const piece = bytes.subarray(from, from + PAYLOAD_BYTES_MAX);
 			this.#begin(meter, ToTarget.linkData, piece.length).bytes(piece);
 		}
+	}
+
+	opticalData(meter: number, bytes: Uint8Array): void {
+		this.#begin(meter, ToTarget.opticalData, bytes.length).bytes(bytes);
 	}
 
 	input(meter: number, which: number, value: number): void {
@@ -304,6 +310,9 @@ export class LinuxXsTarget implements Target {
 				break;
 			case ToBoard.clockSet:
 				events.clockSet(meter, payload.readDoubleLE(0), payload.readDoubleLE(8));
+				break;
+			case ToBoard.opticalSend:
+				events.opticalSend(meter, payload);
 				break;
 			default:
 				throw new RangeError(`frame of unknown kind ${kind}`);

@@ -14,6 +14,8 @@ export interface PowerOn {
 	readonly typeScriptKernel: boolean;
 	/** 32 bytes; the meter's whole entropy in simulations. */
 	readonly entropySeed: Uint8Array;
+	/** 32 bytes that a chip has in its fuses: the same at each start of this board, other on every board. */
+	readonly deviceKey: Uint8Array;
 	readonly settingsText: string;
 }
 
@@ -42,6 +44,8 @@ export interface TargetEvents {
 	poweredOff(meter: number, flashOperations: number): void;
 	statistics(meter: number, statistics: Statistics): void;
 	clockSet(meter: number, utcSeconds: number, atMilliseconds: number): void;
+	/** The optical port sends. */
+	opticalSend(meter: number, bytes: Uint8Array): void;
 	/** The target itself ended (crash of the host process, or a protocol error): every meter on it is gone. */
 	failed(reason: string): void;
 }
@@ -61,6 +65,8 @@ export interface Target {
 	linkClosed(meter: number): void;
 	linkWritable(meter: number): void;
 	linkData(meter: number, bytes: Uint8Array): void;
+	/** Somebody has put a probe on the optical port and sends. */
+	opticalData(meter: number, bytes: Uint8Array): void;
 	input(meter: number, which: number, value: number): void;
 	/** @param flashOperations 0: now; n: inside the n-th flash operation from now */
 	powerCut(meter: number, flashOperations: number, tornBytes: number): void;

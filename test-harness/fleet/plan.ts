@@ -93,6 +93,7 @@ function planMeter(
 		load,
 		clockDriftPpm: random.between(-40, 40),
 		clockOffsetSeconds: random.between(-1.2, 1.2),
+		deviceKey: new Random(options.planSeed, `fuses ${index}`).bytes(new Uint8Array(32)),
 		sectorBytes: SECTOR_BYTES,
 		sectorCount: STORAGE_SECTORS,
 	};

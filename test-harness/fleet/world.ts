@@ -192,6 +192,11 @@ export class World implements TargetEvents {
 		await Promise.race([this.#allAnswered(), new Promise((resolve) => setTimeout(resolve, POWER_DOWN_MILLISECONDS))]);
 	}
 
+	/** Puts bytes on a meter's optical port; the answer comes to `onOptical` of its board. */
+	opticalData(board: VirtualBoard, bytes: Uint8Array): void {
+		if (board.isOn) this.#target.opticalData(board.index, bytes);
+	}
+
 	setInput(board: VirtualBoard, which: number, value: number): void {
 		if (board.isOn) this.#target.input(board.index, which, value);
 	}
@@ -302,6 +307,10 @@ export class World implements TargetEvents {
 		resolve?.(statistics);
 	}
 
+	opticalSend(meter: number, bytes: Uint8Array): void {
+		this.boards[meter]!.onOptical?.(bytes);
+	}
+
 	clockSet(meter: number, utcSeconds: number, atMilliseconds: number): void {
 		this.boards[meter]!.setClock(utcSeconds, atMilliseconds);
 	}
@@ -331,6 +340,7 @@ export class World implements TargetEvents {
 			bootReason: board.bootReason,
 			typeScriptKernel: this.#typeScriptKernel,
 			entropySeed: entropy.bytes(new Uint8Array(32)),
+			deviceKey: board.deviceKey,
 			settingsText: board.settingsText,
 		});
 	}

@@ -1,13 +1,18 @@
 import { Status } from "../../../src/bytes/status.js";
+import type { CryptoPlatform } from "../../../src/crypto/crypto-platform.js";
+import { WrappedNativeCrypto } from "../../../src/crypto/native-crypto.js";
 import { TypeScriptSampleKernel } from "../../../src/metrology/sample-kernel.js";
 import type { Board } from "../../../src/platform/board.js";
 import type { Clock } from "../../../src/platform/clock.js";
+import type { DeviceKey } from "../../../src/platform/device-key.js";
 import type { Entropy } from "../../../src/platform/entropy.js";
 import type { NorFlash } from "../../../src/platform/flash.js";
 import type { Link, LinkEvents } from "../../../src/platform/link.js";
 import type { Log } from "../../../src/platform/log.js";
-import type { MeterEvents, Platform } from "../../../src/platform/platform.js";
+import type { OpticalPort } from "../../../src/platform/optical-port.js";
+import type { MeterEvents } from "../../../src/platform/platform.js";
 import { rowBytes, type SampleKernel, type SampleLayout } from "../../../src/platform/sample-kernel.js";
+import { nativeCrypto } from "./native-crypto.js";
 import { NativeKernel } from "./native-kernel.js";
 import {
 	abort,
@@ -46,6 +51,7 @@ const FromBoard = Object.freeze({
 	query: 9,
 	samplesLost: 10,
 	shutdown: 11,
+	opticalData: 12,
 } as const);
 const ToBoard = Object.freeze({
 	done: 65,
@@ -55,12 +61,13 @@ const ToBoard = Object.freeze({
 	output: 71,
 	log: 72,
 	clockSet: 76,
+	opticalSend: 77,
 } as const);
 
 /** Shortest and longest payload of each kind the board sends. */
 const PAYLOAD_BYTES: readonly (readonly [number, number])[] = Object.freeze([
 	Object.freeze([0, -1] as const),
-	Object.freeze([64, 1_048_576] as const),
+	Object.freeze([96, 1_048_576] as const),
 	Object.freeze([4, 1_048_576] as const),
 	Object.freeze([8, 8] as const),
 	Object.freeze([8, 1_048_576] as const),
@@ -71,6 +78,7 @@ const PAYLOAD_BYTES: readonly (readonly [number, number])[] = Object.freeze([
 	Object.freeze([4, 4] as const),
 	Object.freeze([4, 4] as const),
 	Object.freeze([0, 0] as const),
+	Object.freeze([0, 1_048_576] as const),
 ]);
 
 const LinkState = Object.freeze({ closed: 0, opening: 1, open: 2, closing: 3 } as const);
@@ -82,23 +90,35 @@ const BLOCK_BYTES_MAX = 4096;
 const BLOCK_MILLISECONDS = 50;
 /** Ticks at one and the same time before the firmware counts as a runaway. */
 const EQUAL_TIMES_MAX = 10_000;
-const POWER_ON_HEAD_BYTES = 64;
+const POWER_ON_HEAD_BYTES = 96;
+const DEVICE_KEY_BYTES = 32;
 const RESTART = 4;
 const RUNAWAY = 5;
 
-export type Start = (platform: Platform, settingsText: string) => MeterEvents & LinkEvents;
+export type Start = (platform: CryptoPlatform, settingsText: string) => MeterEvents & LinkEvents;
+
+const crypto = new WrappedNativeCrypto(nativeCrypto);
+const opticalPort: OpticalPort = Object.freeze({
+	send(bytes: Uint8Array, byteLength: number): number {
+		if (byteLength > 0) sendFrame(ToBoard.opticalSend, bytes, byteLength);
+		return byteLength;
+	},
+});
 
 /**
  * One meter behind the board channel on standard input and output: the host's `Platform`, and the loop that turns
  * frames into the meter's events. Within an `advance`, blocks of samples and the meter's deadline come in the order of
  * their times, samples first when they are equal.
  */
-export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, Board, Log {
+export class BoardChannel implements CryptoPlatform, DeviceKey, Clock, Entropy, NorFlash, Link, Board, Log {
 	// The one object plays every part of the platform: it saves slots, and all of it is the one channel.
 	readonly clock: Clock = this;
 	readonly entropy: Entropy = this;
 	readonly flash: NorFlash = this;
 	readonly link: Link = this;
+	readonly deviceKey: DeviceKey = this;
+	readonly opticalPort: OpticalPort = opticalPort;
+	readonly crypto = crypto;
 	readonly board: Board = this;
 	readonly log: Log = this;
 
@@ -107,6 +127,7 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 	readonly #start: Start;
 	readonly #head = new Uint8Array(POWER_ON_HEAD_BYTES);
 	readonly #view = new DataView(this.#head.buffer);
+	readonly #deviceKey = new Uint8Array(DEVICE_KEY_BYTES);
 	readonly #linkPiece = new Uint8Array(LINK_PIECE_BYTES);
 	readonly #inputs = new Int32Array(INPUT_COUNT);
 	#block = new Uint8Array(0);
@@ -175,6 +196,13 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 					meter?.linkReceived(this.#linkPiece, pieceLength);
 				}
 				break;
+			case FromBoard.opticalData:
+				for (let offset = 0; offset < byteLength; offset += LINK_PIECE_BYTES) {
+					const pieceLength = Math.min(LINK_PIECE_BYTES, byteLength - offset);
+					frameCopy(offset, this.#linkPiece, pieceLength);
+					meter?.opticalReceived(this.#linkPiece, pieceLength);
+				}
+				break;
 			case FromBoard.input: {
 				const which = view.getUint32(0, true);
 				const value = view.getInt32(4, true);
@@ -212,6 +240,7 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 		this.#typeScriptKernel = (view.getUint32(28, true) & 1) !== 0;
 		flashOpen(this.sectorBytes, this.sectorCount);
 		entropySeed(this.#head.subarray(32, 64));
+		this.#deviceKey.set(this.#head.subarray(64, 96));
 		this.#meter = this.#start(this, frameText(POWER_ON_HEAD_BYTES));
 		this.#done(this.#meter);
 	}
@@ -314,6 +343,12 @@ export class BoardChannel implements Platform, Clock, Entropy, NorFlash, Link, B
 
 	fill(into: Uint8Array): void {
 		entropyFill(into);
+	}
+
+	// DeviceKey
+
+	copyTo(into: Uint8Array, offset: number): void {
+		for (let i = 0; i < DEVICE_KEY_BYTES; i++) into[offset + i] = this.#deviceKey[i]!;
 	}
 
 	// NorFlash

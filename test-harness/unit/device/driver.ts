@@ -11,6 +11,7 @@ const HOW: PowerOn = {
 	bootReason: 0,
 	typeScriptKernel: false,
 	entropySeed: new Uint8Array(32),
+	deviceKey: new Uint8Array(32).fill(1),
 	settingsText: '{"linkAtStart":true}',
 };
 
@@ -150,6 +151,10 @@ export class Driver implements TargetEvents {
 
 	statistics(meter: number, statistics: Statistics): void {
 		this.#statistics.get(meter)?.(statistics);
+	}
+
+	opticalSend(meter: number, bytes: Uint8Array): void {
+		this.#say(meter, `opticalSend ${Buffer.from(bytes).toString("hex")}`);
 	}
 
 	clockSet(meter: number, utcSeconds: number, atMilliseconds: number): void {

@@ -21,6 +21,7 @@ function powerOn(nowMilliseconds: number): PowerOn {
 		bootReason: 0,
 		typeScriptKernel: true,
 		entropySeed: new Uint8Array(32).fill(7),
+		deviceKey: new Uint8Array(32).fill(1),
 		settingsText: SETTINGS,
 	};
 }
@@ -42,6 +43,7 @@ async function start(
 			linkOpened() {},
 			linkReceived() {},
 			linkWritable() {},
+			opticalReceived() {},
 			linkClosed() {},
 			...make(platform),
 		}),
@@ -58,6 +60,7 @@ async function start(
 		aborted: (_meter, reason) => lines.push(`aborted ${reason}`),
 		poweredOff: (_meter, operations) => lines.push(`poweredOff ${operations}`),
 		statistics: () => lines.push("statistics"),
+		opticalSend: (_meter, bytes) => lines.push(`opticalSend ${bytes.length}`),
 		clockSet: (_meter, utcSeconds, at) => lines.push(`clockSet ${utcSeconds} ${at}`),
 		failed: (reason) => lines.push(`failed ${reason}`),
 	};

@@ -103,6 +103,29 @@ test("link: opened, data in pieces and in order, writable, closed only once", as
 	);
 });
 
+test("the optical port takes bytes and gives them, in pieces; the device key is that of the board", async () => {
+	const index = await meter({ deviceKey: new Uint8Array(32).map((_, i) => i) });
+	driver.target.opticalData(index, Buffer.from("00ff7e", "hex"));
+	driver.target.opticalData(index, new Uint8Array(600));
+	await driver.advance(index, 1000);
+	const sent = driver.take(index).filter((line) => line.startsWith("opticalSend"));
+	assert.equal(sent[0], "opticalSend 00ff7e");
+	assert.deepEqual(
+		sent.slice(1).map((line) => (line.length - 12) / 2),
+		[512, 88],
+	);
+	assert.deepEqual(await driver.ask(index, "deviceKey", 1000), [
+		"sent 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+	]);
+});
+
+test("cryptography in C is the meter's: SHA-256 of abc (FIPS 180-4)", async () => {
+	const index = await meter();
+	assert.deepEqual(await driver.ask(index, "sha256 616263"), [
+		"sent ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+	]);
+});
+
 test("inputs reach the firmware, outputs the board", async () => {
 	const index = await meter();
 	driver.target.input(index, 2, -40);

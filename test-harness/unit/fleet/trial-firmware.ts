@@ -136,6 +136,7 @@ export function trialFirmware(states: Map<string, TrialState>): Firmware {
 					}
 				},
 				linkWritable() {},
+				opticalReceived() {},
 				linkClosed() {
 					open = false;
 				},

@@ -60,6 +60,7 @@ test("known answers on XS for Linux, preloaded, memory of the ESP32-C6", async (
 			poweredOff: nothing,
 			statistics: nothing,
 			clockSet: nothing,
+			opticalSend: nothing,
 		};
 		target.start(events).then(() => {
 			target.powerOn(0, {
@@ -70,6 +71,7 @@ test("known answers on XS for Linux, preloaded, memory of the ESP32-C6", async (
 				bootReason: 0,
 				typeScriptKernel: false,
 				entropySeed: new Uint8Array(32),
+				deviceKey: new Uint8Array(32).fill(1),
 				settingsText: "{}",
 			});
 		}, reject);

@@ -1,12 +1,14 @@
+import type { CryptoPlatform } from "../../../src/crypto/crypto-platform.js";
 import { TypeScriptSampleKernel } from "../../../src/metrology/sample-kernel.js";
 import type { Clock } from "../../../src/platform/clock.js";
 import type { Link, LinkEvents } from "../../../src/platform/link.js";
-import type { MeterEvents, Platform } from "../../../src/platform/platform.js";
+import type { MeterEvents } from "../../../src/platform/platform.js";
 import type { SampleKernel, SampleLayout } from "../../../src/platform/sample-kernel.js";
 import type { FlashSimulator } from "../../board/flash-simulator.js";
+import { NodeCrypto } from "../../crypto/node-crypto.js";
 
 /** A platform in memory: time moves when the test says so, the link is a queue of bytes. */
-export class TestPlatform implements Platform {
+export class TestPlatform implements CryptoPlatform {
 	now = 0;
 	utcOffset = Number.NaN;
 	readonly inputs = new Map<number, number>();
@@ -30,6 +32,17 @@ export class TestPlatform implements Platform {
 	};
 	entropyByte = 7;
 	readonly entropy = { fill: (into: Uint8Array): void => void into.fill(this.entropyByte) };
+	readonly crypto = new NodeCrypto();
+	readonly deviceKey = {
+		copyTo: (into: Uint8Array, offset: number): void => void into.fill(0x5c, offset, offset + 32),
+	};
+	readonly opticalSent: Uint8Array[] = [];
+	readonly opticalPort = {
+		send: (bytes: Uint8Array, byteLength: number): number => {
+			this.opticalSent.push(bytes.slice(0, byteLength));
+			return byteLength;
+		},
+	};
 	readonly link: Link = {
 		open: () => {
 			this.linkWanted = true;

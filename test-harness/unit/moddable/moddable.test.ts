@@ -169,6 +169,7 @@ test("power cuts and full memory: the machine goes at once, the board's flash is
 		log: () => {},
 		statistics: () => {},
 		clockSet: () => {},
+		opticalSend: () => {},
 	};
 	const ask = (send: () => void): Promise<string> =>
 		new Promise((resolve) => {
@@ -187,6 +188,7 @@ test("power cuts and full memory: the machine goes at once, the board's flash is
 				bootReason: 0,
 				typeScriptKernel: false,
 				entropySeed: new Uint8Array(32),
+				deviceKey: new Uint8Array(32).fill(1),
 				settingsText: settings,
 			});
 			if (cutAt > 0) target.powerCut(0, cutAt, tornBytes);
@@ -282,6 +284,7 @@ async function playScene(target: Target): Promise<{ flash: string; outputs: stri
 		log: () => {},
 		statistics: () => {},
 		clockSet: () => {},
+		opticalSend: () => {},
 	});
 	const ask = (send: () => void): Promise<string> =>
 		new Promise((resolve) => {
@@ -299,6 +302,7 @@ async function playScene(target: Target): Promise<{ flash: string; outputs: stri
 				bootReason: 0,
 				typeScriptKernel: target.name === "in-process",
 				entropySeed: new Uint8Array(32).fill(9),
+				deviceKey: new Uint8Array(32).fill(1),
 				settingsText,
 			}),
 		);

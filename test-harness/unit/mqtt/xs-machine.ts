@@ -54,6 +54,7 @@ export class XsMachine {
 			log: (_meter, text) => fail(text),
 			poweredOff: nothing,
 			clockSet: nothing,
+			opticalSend: nothing,
 		};
 		await this.#target.start(events);
 		await this.#run(() =>
@@ -65,6 +66,7 @@ export class XsMachine {
 				bootReason: 0,
 				typeScriptKernel: true,
 				entropySeed: new Uint8Array(32),
+				deviceKey: new Uint8Array(32).fill(1),
 				settingsText: "{}",
 			}),
 		);

@@ -113,6 +113,7 @@ class Trial implements MeterEvents, LinkEvents {
 
 	linkOpened(): void {}
 	linkWritable(): void {}
+	opticalReceived(): void {}
 	linkClosed(): void {}
 	samples(): void {}
 	samplesLost(): void {}

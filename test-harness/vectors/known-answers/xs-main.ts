@@ -27,6 +27,7 @@ export function installKnownAnswers(answers: KnownAnswers): void {
 			linkOpened: nothing,
 			linkReceived: nothing,
 			linkWritable: nothing,
+			opticalReceived: nothing,
 			linkClosed: nothing,
 		};
 	}, createSampleKernel);

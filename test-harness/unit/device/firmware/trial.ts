@@ -1,6 +1,7 @@
 import { installFirmware } from "../../../../hosts/xs/entry.js";
+import type { CryptoPlatform } from "../../../../src/crypto/crypto-platform.js";
 import type { LinkEvents } from "../../../../src/platform/link.js";
-import type { MeterEvents, Platform } from "../../../../src/platform/platform.js";
+import type { MeterEvents } from "../../../../src/platform/platform.js";
 import type { SampleKernel, SampleLayout } from "../../../../src/platform/sample-kernel.js";
 
 /** Firmware that does what a test asks, through its link: one command a line. */
@@ -51,7 +52,7 @@ function fromHex(text: string): Uint8Array {
 }
 
 class Trial implements MeterEvents, LinkEvents {
-	readonly #platform: Platform;
+	readonly #platform: CryptoPlatform;
 	readonly #settings: TrialSettings;
 	readonly #page = new Uint8Array(256);
 	#deadline = Number.POSITIVE_INFINITY;
@@ -61,7 +62,7 @@ class Trial implements MeterEvents, LinkEvents {
 	#held: unknown;
 	#isStuck = false;
 
-	constructor(platform: Platform, settings: TrialSettings) {
+	constructor(platform: CryptoPlatform, settings: TrialSettings) {
 		this.#platform = platform;
 		this.#settings = settings;
 		if (settings.layout) platform.createSampleKernel(settings.layout);
@@ -106,6 +107,10 @@ class Trial implements MeterEvents, LinkEvents {
 		this.#platform.log.line("writable");
 	}
 
+	opticalReceived(bytes: Uint8Array, byteLength: number): void {
+		this.#platform.opticalPort.send(bytes, byteLength); // an echo
+	}
+
 	linkClosed(): void {
 		this.#platform.log.line("closed");
 	}
@@ -137,6 +142,17 @@ class Trial implements MeterEvents, LinkEvents {
 				const bytes = new Uint8Array(number);
 				entropy.fill(bytes);
 				return toHex(bytes, number);
+			}
+			case "deviceKey": {
+				const key = new Uint8Array(34);
+				this.#platform.deviceKey.copyTo(key, 1);
+				return toHex(key.subarray(1), 32);
+			}
+			case "sha256": {
+				const bytes = fromHex(words[0] ?? "");
+				const digest = new Uint8Array(32);
+				this.#platform.crypto.sha256(bytes, 0, bytes.length, digest, 0, 32);
+				return toHex(digest, 32);
 			}
 			case "program": {
 				const bytes = fromHex(words[1] ?? "");
