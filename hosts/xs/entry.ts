@@ -120,7 +120,7 @@ const board: CryptoPlatform["board"] = Object.freeze({
 	setOutput: host.setOutput,
 	restart: host.restart,
 });
-const crypto: CryptoPlatform["crypto"] = new WrappedNativeCrypto(host);
+const crypto: CryptoPlatform["crypto"] = Object.freeze(new WrappedNativeCrypto(host));
 const log: CryptoPlatform["log"] = Object.freeze({ line: host.log });
 
 type CreateKernel = (layout: SampleLayout) => SampleKernel;

@@ -97,7 +97,7 @@ const RUNAWAY = 5;
 
 export type Start = (platform: CryptoPlatform, settingsText: string) => MeterEvents & LinkEvents;
 
-const crypto = new WrappedNativeCrypto(nativeCrypto);
+const crypto = Object.freeze(new WrappedNativeCrypto(nativeCrypto));
 const opticalPort: OpticalPort = Object.freeze({
 	send(bytes: Uint8Array, byteLength: number): number {
 		if (byteLength > 0) sendFrame(ToBoard.opticalSend, bytes, byteLength);

@@ -109,7 +109,7 @@ void simulator_ready(xsMachine *the)
 	gChannel = dup(STDOUT_FILENO);
 	if (gChannel < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		host_fail("no file descriptor for the board channel");
-	put_uint32(head, 1);
+	put_uint32(head, 2);
 	put_uint32(head + 4, 1);
 	host_send(FRAME_READY, head, sizeof head, description, sizeof description - 1);
 }
