@@ -15,6 +15,9 @@ export const Kind = Object.freeze({
 	snapshot: 0x07,
 	diagnostics: 0x08,
 	timeRequest: 0x09,
+	receipt: 0x10,
+	audit: 0x11,
+	auditHead: 0x12,
 	time: 0x81,
 	profileRequest: 0x82,
 	eventsRequest: 0x83,
@@ -22,6 +25,10 @@ export const Kind = Object.freeze({
 	snapshotRequest: 0x85,
 	configure: 0x86,
 	diagnosticsRequest: 0x87,
+	command: 0x90,
+	receiptRequest: 0x91,
+	auditRequest: 0x92,
+	anchor: 0x93,
 } as const);
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

@@ -16,7 +16,7 @@ export const STORAGE_SECTORS = 256;
  * | settings    |   0-3   |  16 KiB | one blob of at most 1 024 B, two copies; replaced in a sector of its own         |
  * | registers   |   4-67  | 256 KiB | at least 441 commits of at most 512 B: the newest and a history of 7 h           |
  * | loadProfile |  68-163 | 384 KiB | at least 5 985 rows: 62 days of 15 minutes                                       |
- * | events      | 164-179 |  64 KiB | at least 1 260 events                                                            |
+ * | events      | 164-179 |  64 KiB | at least 945 events                                                              |
  * | keys        | 180-187 |  32 KiB | nothing yet: the key store's journal                                             |
  * | firmware    | 188-251 | 256 KiB | nothing yet: blocks of a firmware image on its way                               |
  * | spare       | 252-255 |  16 KiB | nothing                                                                          |

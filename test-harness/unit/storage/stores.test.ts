@@ -30,7 +30,7 @@ test("the plan: areas follow one another, fill the partition, and hold what they
 	assert.equal(layout.STORAGE_SECTORS * layout.SECTOR_BYTES, 1024 * 1024);
 	assert.equal(recordsHeldMin(layout.REGISTER_SECTORS.sectorCount, 4096, 560), 441);
 	assert.equal(recordsHeldMin(layout.PROFILE_SECTORS.sectorCount, 4096, 52), 5985);
-	assert.equal(recordsHeldMin(layout.EVENT_SECTORS.sectorCount, 4096, 36), 1260);
+	assert.equal(recordsHeldMin(layout.EVENT_SECTORS.sectorCount, 4096, 52), 945);
 });
 
 test("profile: rows come back as they were, to the largest energy", () => {
