@@ -2,7 +2,6 @@ import { STATUS_COUNT, Status } from "../bytes/status.js";
 import type { CryptoPlatform } from "../crypto/crypto-platform.js";
 import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
-import { PlainEnvelope } from "../messages/envelope.js";
 import type { Hello } from "../messages/hello.js";
 import { MESSAGE_BYTES_MAX, utcField } from "../messages/kinds.js";
 import { type Reading, ReadingFlag } from "../messages/reading.js";
@@ -27,11 +26,13 @@ import { EventStore } from "../storage/event-store.js";
 import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
 import { RecordLogCounters } from "../storage/record-log.js";
 import { REGISTER_BYTES_MAX, RegisterStore } from "../storage/register-store.js";
+import type { Channel, ChannelListener } from "./channel.js";
 import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
+import { PlainChannel } from "./plain-channel.js";
 import { parseSettings, type Settings } from "./settings.js";
 import { LATER, Uplink, type UplinkSource } from "./uplink.js";
 import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION } from "./version.js";
-import { ClockChange, SLEW_LIMIT_SECONDS, WallClock } from "./wall-clock.js";
+import { ClockChange, WallClock } from "./wall-clock.js";
 
 /** Samples are copied into the capture ring only when somebody asked: the copy costs more than measuring them. */
 const CaptureState = Object.freeze({ idle: 0, recording: 1, ready: 2 } as const);
@@ -59,7 +60,9 @@ function metrologyConfiguration(settings: Settings): MetrologyConfiguration {
  * One meter: made at each start from its platform and settings; everything that changes is in here. It knows all the
  * rooms and holds no rule of its own but the order of things.
  */
-export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEvents, LoadProfileEvents, TamperEvents {
+export class Meter
+	implements MeterEvents, LinkEvents, UplinkSource, ChannelListener, MetrologyEvents, LoadProfileEvents, TamperEvents
+{
 	readonly settings: Settings;
 	readonly metrology: Metrology;
 	readonly uplink: Uplink;
@@ -75,6 +78,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	readonly #demand: MaximumDemand;
 	readonly #calendar: TariffCalendar;
 	readonly #tamper: TamperMonitor;
+	readonly #channel: Channel;
 	/** There while a capture is wanted: 4 KB that a meter seldom needs. */
 	#capture: CaptureRing | undefined;
 	#captureState: CaptureState = CaptureState.idle;
@@ -90,8 +94,6 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	#pulsesAtStart = 0;
 	#readingIndex = 0;
 	#storageErrors = 0;
-	/** Step that the last time answer asked for, s; NaN: none. */
-	#unconfirmedOffset = Number.NaN;
 	/** The stored state has a version that this firmware does not know. */
 	#isStateForeign = false;
 
@@ -116,13 +118,14 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.#profileStore = new ProfileStore(platform.flash, undefined, this.#flashCounters);
 		this.#eventStore = new EventStore(platform.flash, undefined, this.#flashCounters);
 		this.#restore();
+		this.#channel = new PlainChannel(settings.identifier, this.#random, this);
 		this.uplink = new Uplink(
 			settings,
 			FIRMWARE_VERSION,
 			platform.clock,
 			platform.link,
 			this.#random,
-			new PlainEnvelope(),
+			this.#channel,
 			this,
 			this.#profileStore,
 			this.#eventStore,
@@ -315,23 +318,14 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 		this.uplink.link.linkClosed();
 	}
 
-	// ---- what the uplink asks
+	// ---- what channel and uplink ask
 
-	clockValid(): boolean {
-		return !Number.isNaN(this.#wallClock.utcSeconds());
+	utcSeconds(): number {
+		return this.#wallClock.utcSeconds();
 	}
 
 	timeReceived(utcSeconds: number, uncertaintySeconds: number): void {
 		const before = this.#wallClock.utcSeconds();
-		const offset = utcSeconds - before;
-		if (Math.abs(offset) > SLEW_LIMIT_SECONDS && !(Math.abs(offset - this.#unconfirmedOffset) <= SLEW_LIMIT_SECONDS)) {
-			// A step of a valid clock wants a second answer that agrees: an answer may have waited at the broker since
-			// an earlier boot and, once in 65 535, carry the number of the question of now.
-			this.#unconfirmedOffset = offset;
-			this.uplink.requestTime();
-			return;
-		}
-		this.#unconfirmedOffset = Number.NaN;
 		const change = this.#wallClock.correct(utcSeconds, uncertaintySeconds);
 		if (change !== ClockChange.stepped && change !== ClockChange.firstSet) return;
 		this.#loadProfile.clockSet(utcSeconds, this.metrology.registers);
@@ -391,7 +385,7 @@ export class Meter implements MeterEvents, LinkEvents, UplinkSource, MetrologyEv
 	#readingFlags(measured: number): number {
 		const { board } = this.#platform;
 		let flags = 0;
-		if (!this.clockValid()) flags |= ReadingFlag.clockInvalid;
+		if (Number.isNaN(this.#wallClock.utcSeconds())) flags |= ReadingFlag.clockInvalid;
 		if (board.input(Input.cover) !== 0) flags |= ReadingFlag.coverOpen;
 		if (this.#tamper.isActive(Detection.magneticField)) flags |= ReadingFlag.magneticField;
 		if (this.#tamper.suspected) flags |= ReadingFlag.tamperSuspected;

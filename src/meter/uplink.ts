@@ -1,6 +1,6 @@
 import { Status, StatusCounters } from "../bytes/status.js";
+import { CONTENT_PREFIX_BYTES } from "../messages/channel.js";
 import { type Control, createControl, decodeControl, encodeControl } from "../messages/control.js";
-import type { Envelope } from "../messages/envelope.js";
 import { createEventEntry, EVENT_ENTRIES_MAX, encodeEventEntry, encodeEventsHeader } from "../messages/events.js";
 import { createHello, encodeHello, type Hello } from "../messages/hello.js";
 import { Kind, MESSAGE_BYTES_MAX } from "../messages/kinds.js";
@@ -11,13 +11,14 @@ import {
 	PROFILE_ROWS_MAX,
 } from "../messages/profile.js";
 import { createReading, encodeReading, type Reading } from "../messages/reading.js";
-import { downTopic, onlineTopic, stateTopic, upTopic } from "../messages/topics.js";
+import { onlineTopic, stateTopic, upTopic } from "../messages/topics.js";
 import { MqttLink } from "../mqtt/mqtt-link.js";
 import { type MqttListener, MqttMachine } from "../mqtt/mqtt-machine.js";
 import type { Clock } from "../platform/clock.js";
 import type { Link } from "../platform/link.js";
 import { createEventRecord, type EventStore } from "../storage/event-store.js";
 import { createProfileRow, type ProfileStore } from "../storage/profile-store.js";
+import { type Channel, SUBSCRIPTIONS_MAX } from "./channel.js";
 import { discoveryPayload, discoveryTopic, sensorCount, statePayload } from "./home-assistant.js";
 import type { Settings } from "./settings.js";
 
@@ -34,9 +35,6 @@ export interface UplinkSource {
 	/** @returns bytes, or `LATER` while samples are gathered */
 	encodeCapture(requestId: number, into: DataView): number;
 	encodeDiagnostics(requestId: number, into: DataView): number;
-	/** The concentrator's time, with half of the measured round trip. */
-	timeReceived(utcSeconds: number, uncertaintySeconds: number): void;
-	clockValid(): boolean;
 }
 
 /** A request that is being answered, a message at a time. */
@@ -56,16 +54,12 @@ const PACKET_BYTES_MAX = 1152;
 const LINK_BUFFER_BYTES = 512;
 /** Requests that wait for their turn; one more is answered with `busy`. */
 const REQUESTS_MAX = 6;
-const TIME_PERIOD_MILLISECONDS = 3_600_000;
-const TIME_RETRY_MILLISECONDS = 30_000;
 /** Payloads of the retained online topic. */
 const ONLINE = Uint8Array.of(0x31);
 const OFFLINE = Uint8Array.of(0x30);
-/** An answer that took longer tells too little. */
-const ROUND_TRIP_MAX_MILLISECONDS = 8_000;
 
 /**
- * The meter's side of the talk with the concentrator: what is said when, over one MQTT connection. Rows and events come
+ * The meter's side of the talk with the head end: what is said when, over one MQTT connection. Rows and events come
  * from flash, so that whatever a lost link, a full window or a restart leaves out is still there to be asked for.
  */
 export class Uplink implements MqttListener {
@@ -79,8 +73,7 @@ export class Uplink implements MqttListener {
 	readingPeriodMilliseconds: number;
 
 	readonly #clock: Clock;
-	readonly #random: () => number;
-	readonly #envelope: Envelope;
+	readonly #channel: Channel;
 	readonly #source: UplinkSource;
 	readonly #profile: ProfileStore;
 	readonly #events: EventStore;
@@ -90,8 +83,10 @@ export class Uplink implements MqttListener {
 	readonly #onlineTopic: string;
 	readonly #stateTopic: string;
 
-	readonly #message = new Uint8Array(MESSAGE_BYTES_MAX);
-	readonly #view = new DataView(this.#message.buffer);
+	/** The prefix of the channel, then the message. */
+	readonly #content = new Uint8Array(CONTENT_PREFIX_BYTES + MESSAGE_BYTES_MAX);
+	/** Of the message. */
+	readonly #view = new DataView(this.#content.buffer, CONTENT_PREFIX_BYTES);
 	readonly #sealed: Uint8Array;
 	readonly #control: Control = createControl();
 
@@ -106,9 +101,6 @@ export class Uplink implements MqttListener {
 	#profileNext: number;
 	#eventNext: number;
 	#readingDue = 0;
-	#timeDue = 0;
-	#timeRequestId = 0;
-	#timeSentAt = Number.NEGATIVE_INFINITY;
 
 	constructor(
 		settings: Settings,
@@ -116,7 +108,7 @@ export class Uplink implements MqttListener {
 		clock: Clock,
 		link: Link,
 		random: () => number,
-		envelope: Envelope,
+		channel: Channel,
 		source: UplinkSource,
 		profile: ProfileStore,
 		events: EventStore,
@@ -124,8 +116,7 @@ export class Uplink implements MqttListener {
 		this.#settings = settings;
 		this.#firmware = firmware;
 		this.#clock = clock;
-		this.#random = random;
-		this.#envelope = envelope;
+		this.#channel = channel;
 		this.#source = source;
 		this.#profile = profile;
 		this.#events = events;
@@ -134,7 +125,7 @@ export class Uplink implements MqttListener {
 		this.#upTopic = upTopic(settings.identifier);
 		this.#onlineTopic = onlineTopic(settings.identifier);
 		this.#stateTopic = stateTopic(settings.identifier);
-		this.#sealed = new Uint8Array(MESSAGE_BYTES_MAX + envelope.overheadBytesMax);
+		this.#sealed = new Uint8Array(this.#content.length + channel.overheadBytesMax);
 		this.readingPeriodMilliseconds = settings.readingSeconds * 1000;
 		const { username, password, ...mqtt } = settings.mqtt;
 		this.machine = new MqttMachine(
@@ -148,13 +139,18 @@ export class Uplink implements MqttListener {
 				backOffMaximumMilliseconds: 60_000,
 				inFlightMax: IN_FLIGHT_MAX,
 				packetBytesMax: PACKET_BYTES_MAX,
-				subscriptionMax: 1,
+				subscriptionMax: SUBSCRIPTIONS_MAX,
 			},
 			this,
 			random,
 		);
-		this.machine.subscribe(downTopic(settings.identifier), 1);
+		this.subscribe();
 		this.link = new MqttLink(this.machine, link, clock, LINK_BUFFER_BYTES);
+	}
+
+	/** Subscribes to what the channel wants to hear; again after it got keys. */
+	subscribe(): void {
+		for (const topic of this.#channel.topics()) this.machine.subscribe(topic, 1);
 	}
 
 	// ---- what the MQTT machine tells
@@ -166,12 +162,12 @@ export class Uplink implements MqttListener {
 		this.#requests.length = 0; // the concentrator asks again after a hello
 		this.#readingDue = now;
 		if (this.#settings.homeAssistant) this.#discoveryNext = 0;
-		if (!this.#source.clockValid()) this.#timeDue = now;
+		this.#channel.connected(now);
 		this.#fill();
 	}
 
 	disconnected(_status: Status): void {
-		this.#timeSentAt = Number.NEGATIVE_INFINITY;
+		this.#channel.disconnected();
 	}
 
 	published(_handle: number): void {
@@ -188,34 +184,21 @@ export class Uplink implements MqttListener {
 		this.refusals.count(Status.refusedByPeer);
 	}
 
-	message(_topic: string, payload: Uint8Array, byteLength: number): void {
+	message(topic: string, payload: Uint8Array, byteLength: number): void {
 		this.messagesReceived++;
-		this.refusals.count(this.#received(payload, byteLength));
+		this.refusals.count(this.#received(topic, payload, byteLength));
 		this.#fill();
 	}
 
-	#received(payload: Uint8Array, byteLength: number): Status {
-		let status = this.#envelope.open(payload, byteLength, this.#message);
-		if (status !== Status.ok) return status;
-		const control = this.#control;
-		status = decodeControl(this.#view, this.#envelope.openedByteLength, control);
-		if (status !== Status.ok) return status;
+	#received(topic: string, payload: Uint8Array, byteLength: number): Status {
 		const now = this.#clock.monotonicMilliseconds();
+		const channel = this.#channel;
+		let status = channel.receive(now, topic, payload, byteLength, this.#content);
+		if (status !== Status.ok || channel.messageBytes === 0) return status;
+		const control = this.#control;
+		status = decodeControl(this.#view, channel.messageBytes, control);
+		if (status !== Status.ok) return status;
 		switch (control.kind) {
-			case Kind.time: {
-				if (control.requestId === 0) {
-					this.#timeDue = now; // ask, so that the round trip is known
-					return Status.ok;
-				}
-				const roundTrip = now - this.#timeSentAt;
-				if (control.requestId !== this.#timeRequestId || !(roundTrip <= ROUND_TRIP_MAX_MILLISECONDS))
-					return Status.outOfOrder;
-				this.#timeSentAt = Number.NEGATIVE_INFINITY; // an answer counts once
-				this.#timeDue = now + TIME_PERIOD_MILLISECONDS;
-				const half = roundTrip / 2000;
-				this.#source.timeReceived(control.first + control.second / 1000 + half, half);
-				return Status.ok;
-			}
 			case Kind.configure:
 				this.readingPeriodMilliseconds = control.first * 1000;
 				this.#readingDue = now;
@@ -247,12 +230,8 @@ export class Uplink implements MqttListener {
 		this.link.pump();
 	}
 
-	/** Asks for the time at the next occasion. */
-	requestTime(): void {
-		this.#timeDue = this.#clock.monotonicMilliseconds();
-	}
-
 	tick(): void {
+		this.#channel.tick(this.#clock.monotonicMilliseconds());
 		this.link.tick();
 		this.pump();
 	}
@@ -260,7 +239,8 @@ export class Uplink implements MqttListener {
 	deadlineMilliseconds(): number {
 		const deadline = this.link.deadlineMilliseconds();
 		if (!this.machine.isConnected || this.machine.freeSlots === 0) return deadline;
-		return Math.min(deadline, this.#readingDue, this.#timeDue);
+		const due = this.#channel.deadlineMilliseconds();
+		return this.#channel.isReady ? Math.min(deadline, due, this.#readingDue) : Math.min(deadline, due);
 	}
 
 	/** Fills the window in order of importance. Nothing is kept while the link is down: it is in flash, or it is stale. */
@@ -276,21 +256,17 @@ export class Uplink implements MqttListener {
 			this.machine.publish(this.#onlineTopic, ONLINE, 1, 1, true);
 			return true;
 		}
+		const own = this.#channel.transmit(now, this.#sealed);
+		if (own > 0) {
+			this.machine.publish(this.#upTopic, this.#sealed, own, 1, false);
+			return true;
+		}
+		if (!this.#channel.isReady) return false;
 		if (this.#helloWanted) {
 			const hello = createHello();
 			this.#source.fillHello(hello);
 			if (this.#send(encodeHello(hello, this.#view))) this.#helloWanted = false;
 			return !this.#helloWanted;
-		}
-		if (now >= this.#timeDue) {
-			const control = this.#control;
-			control.kind = Kind.timeRequest;
-			// Random, not counted: a counter starts again with each boot, and the answer to a question of an earlier boot
-			// may still wait at the broker, with the time of then.
-			control.requestId = this.#timeRequestId = 1 + Math.floor(this.#random() * 0xffff);
-			this.#timeSentAt = now;
-			this.#timeDue = now + TIME_RETRY_MILLISECONDS;
-			return this.#send(encodeControl(control, this.#view));
 		}
 		if (this.#requests.length > 0 && this.#answer()) return true;
 		if (this.#eventNext < this.#events.nextSequence) {
@@ -326,7 +302,7 @@ export class Uplink implements MqttListener {
 	}
 
 	#send(byteLength: number): boolean {
-		const sealedLength = this.#envelope.seal(this.#message, byteLength, this.#sealed);
+		const sealedLength = this.#channel.seal(this.#content, CONTENT_PREFIX_BYTES + byteLength, this.#sealed);
 		if (sealedLength === 0) return false;
 		if (this.machine.publish(this.#upTopic, this.#sealed, sealedLength, 1, false) === 0) return false;
 		this.messagesSent++;
