@@ -27,12 +27,18 @@ export const BOUND_BYTES_MAX = 16;
 const FLAG_NEIGHBOURHOOD = 1;
 const FLAG_DOWN = 2;
 
-/** Message types that this room's envelope uses; the others come with their rooms (HORA section 8). */
+/** Message types in this header (HORA section 8). */
 export const UnicastType = Object.freeze({
+	/** Meter to concentrator: which head do you remember? */
+	catchUpRequest: 0x06,
+	catchUp: 0x07,
 	/** Meter to head-end. */
 	data: 0x08,
 	/** Head-end to meter. */
 	command: 0x09,
+	/** Meter to head-end, and back. */
+	timeRequest: 0x0a,
+	time: 0x0b,
 	/** Meter to concentrator, and back: HORA's table has no general message on the N branch. */
 	neighbour: 0x11,
 } as const);
