@@ -63,7 +63,7 @@ export function meterSubject(crypto: Crypto, id: Uint8Array, generation: number,
 }
 
 /**
- * Receipt, version 1: 26 bytes, big-endian, the message of a DATA (0x08) of the end-to-end branch in the answer of the
+ * Key receipt, version 1: 26 bytes, big-endian, the message of a DATA (0x08) of the end-to-end branch in the answer of the
  * optical port: the meter itself, with its keys, says what it has done. After PROVISION and RESEED it is sealed under
  * the new keys, and so proves that they arrived; after DECOMMISSION it is the last message of the old ones.
  * | offset | size | field      | unit and range                                    |
@@ -75,27 +75,27 @@ export function meterSubject(crypto: Crypto, id: Uint8Array, generation: number,
  * |      4 |    2 | generation | of the keys that it is sealed under               |
  * |      6 |   20 | subject    | as in the authorisation                           |
  */
-export const RECEIPT_BYTES = 26;
-const RECEIPT_KIND = 0x20;
-const RECEIPT_VERSION = 1;
+export const KEY_RECEIPT_BYTES = 26;
+const KEY_RECEIPT_KIND = 0x20;
+const KEY_RECEIPT_VERSION = 1;
 const REQUEST_MIN = 4;
 const REQUEST_MAX = 6;
 
-export interface Receipt {
+export interface KeyReceipt {
 	request: number;
 	generation: number;
 	readonly subject: Uint8Array;
 }
 
-export function createReceipt(): Receipt {
+export function createKeyReceipt(): KeyReceipt {
 	return { request: 0, generation: 0, subject: new Uint8Array(SUBJECT_BYTES) };
 }
 
 /** @param offset where the message starts in `from` @param byteLength of the message */
-export function decodeReceipt(from: Uint8Array, offset: number, byteLength: number, into: Receipt): Status {
-	if (byteLength !== RECEIPT_BYTES || offset + byteLength > from.length) return Status.badLength; // RCT-1
-	if (from[offset] !== RECEIPT_KIND) return Status.badKind; // RCT-2
-	if (from[offset + 1] !== RECEIPT_VERSION) return Status.badVersion; // RCT-3
+export function decodeKeyReceipt(from: Uint8Array, offset: number, byteLength: number, into: KeyReceipt): Status {
+	if (byteLength !== KEY_RECEIPT_BYTES || offset + byteLength > from.length) return Status.badLength; // RCT-1
+	if (from[offset] !== KEY_RECEIPT_KIND) return Status.badKind; // RCT-2
+	if (from[offset + 1] !== KEY_RECEIPT_VERSION) return Status.badVersion; // RCT-3
 	const request = from[offset + 2]!;
 	if (request < REQUEST_MIN || request > REQUEST_MAX || from[offset + 3] !== 0) return Status.badValue; // RCT-4
 	into.request = request;
@@ -104,14 +104,14 @@ export function decodeReceipt(from: Uint8Array, offset: number, byteLength: numb
 	return Status.ok;
 }
 
-/** @returns bytes written, `RECEIPT_BYTES` */
-export function encodeReceipt(from: Receipt, into: Uint8Array, offset: number): number {
-	into[offset] = RECEIPT_KIND;
-	into[offset + 1] = RECEIPT_VERSION;
+/** @returns bytes written, `KEY_RECEIPT_BYTES` */
+export function encodeKeyReceipt(from: KeyReceipt, into: Uint8Array, offset: number): number {
+	into[offset] = KEY_RECEIPT_KIND;
+	into[offset + 1] = KEY_RECEIPT_VERSION;
 	into[offset + 2] = from.request;
 	into[offset + 3] = 0;
 	into[offset + 4] = from.generation >> 8;
 	into[offset + 5] = from.generation;
 	for (let i = 0; i < SUBJECT_BYTES; i++) into[offset + 6 + i] = from.subject[i]!;
-	return RECEIPT_BYTES;
+	return KEY_RECEIPT_BYTES;
 }

@@ -1,0 +1,95 @@
+import { constants, createReadStream, createWriteStream, openSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import type { Duplex } from "node:stream";
+import { UserError } from "../user-error.js";
+
+/** The optical head, or whatever stands for it: bytes both ways, in pieces of any size, some of them noise. */
+export interface OpticalLine {
+	send(bytes: Uint8Array): void;
+	/** One listener each; the last one counts. `bytes` is valid only during the call. */
+	onReceived(listener: (bytes: Uint8Array) => void): void;
+	/** @param listener gets one line of text that says why */
+	onClosed(listener: (reason: string) => void): void;
+	close(): void;
+}
+
+/** A socket, a serial port, any duplex stream of bytes. */
+export function lineOfStream(stream: Duplex): OpticalLine {
+	let closed: (reason: string) => void = () => {};
+	stream.on("error", (error) => closed(error.message));
+	stream.on("close", () => closed("the line was closed at the other end"));
+	return {
+		send: (bytes) => {
+			stream.write(Buffer.from(bytes)); // a copy: the stream keeps it
+		},
+		onReceived: (listener) => {
+			stream.removeAllListeners("data");
+			stream.on("data", listener);
+		},
+		onClosed: (listener) => {
+			closed = listener;
+		},
+		close: () => {
+			closed = () => {};
+			stream.destroy();
+		},
+	};
+}
+
+/** A character device that is set up already: a pseudo terminal, or a serial port after `stty raw`. */
+function lineOfDevice(path: string): OpticalLine {
+	let isCharacterDevice = false;
+	try {
+		isCharacterDevice = statSync(path).isCharacterDevice();
+	} catch {
+		throw new UserError(`there is no port ${path}; --port takes tcp:127.0.0.1:<port> or the path of a serial device`);
+	}
+	if (!isCharacterDevice)
+		throw new UserError(`${path} is no serial device; --port takes tcp:127.0.0.1:<port> or a device`);
+	const file = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
+	const reading = createReadStream(path, { fd: file, autoClose: false, highWaterMark: 512 });
+	const writing = createWriteStream(path, { fd: file, autoClose: true });
+	let closed: (reason: string) => void = () => {};
+	reading.on("error", (error) => closed(error.message));
+	writing.on("error", (error) => closed(error.message));
+	reading.on("end", () => closed("the line was closed at the other end"));
+	return {
+		send: (bytes) => {
+			writing.write(Buffer.from(bytes));
+		},
+		onReceived: (listener) => {
+			reading.removeAllListeners("data");
+			reading.on("data", (bytes) => listener(bytes as Buffer));
+		},
+		onClosed: (listener) => {
+			closed = listener;
+		},
+		close: () => {
+			closed = () => {};
+			reading.destroy();
+			writing.destroy();
+		},
+	};
+}
+
+/**
+ * Opens what `--port` names: `tcp:127.0.0.1:4059` (the optical port of a virtual board), or a serial device.
+ * Only this machine is called: device files travel in clear.
+ */
+export async function openLine(port: string): Promise<OpticalLine> {
+	const tcp = /^tcp:(127\.0\.0\.1|localhost|\[::1\]):(\d{1,5})$/.exec(port);
+	if (!tcp) {
+		if (port.startsWith("tcp:"))
+			throw new UserError(`${port} is not on this machine; a device file travels in clear: tcp:127.0.0.1:<port>`);
+		return lineOfDevice(port);
+	}
+	return new Promise((resolve, reject) => {
+		const socket = connect({ host: tcp[1]!.replace(/[[\]]/g, ""), port: Number(tcp[2]) });
+		socket.setNoDelay(true);
+		socket.once("connect", () => {
+			socket.removeAllListeners("error");
+			resolve(lineOfStream(socket));
+		});
+		socket.once("error", () => reject(new UserError(`nothing listens at ${port}; is the board running?`)));
+	});
+}
