@@ -22,7 +22,7 @@ export interface Receipt {
 	readonly commandId: Uint8Array;
 	/** UTCTime of the row that ended it. */
 	endedSeconds: number;
-	/** The command's answer: position of the relay, head of the key journal. */
+	/** The command's answer: position of the relay, head of the key journal. Of a refusal: commandKind, source, index. */
 	detail: number;
 	/** Of the command as the meter understood it; zeros when the log does not hold it. */
 	readonly digest: Uint8Array;
@@ -45,7 +45,7 @@ export interface Receipt {
  * |      3 |    1 | status       | src/bytes/status.ts                                                      |
  * |      4 |    8 | commandId    |                                                                          |
  * |     12 |    4 | endedSeconds | UTCTime                                                                  |
- * |     16 |    4 | detail       | signed; the command's answer                                             |
+ * |     16 |    4 | detail       | signed; the command's answer; refused: commandKind 1, source 1, index 2   |
  * |     20 |   16 | digest       | of the command as it came                                                |
  * |     36 |    4 | rowSequence  | row of the meter's audit log that ended it, 0: none                      |
  * |     40 |    4 | headSequence | newest row of the meter's audit log                                      |
