@@ -241,7 +241,7 @@ export class OpticalPortMachine {
 		answer[FRAME_PAYLOAD_AT + 3] = bytes[FRAME_PAYLOAD_AT + 3]!;
 		answer[FRAME_PAYLOAD_AT + 4] = status;
 		answer[FRAME_PAYLOAD_AT + 5] = status === Status.ok ? Stage.none : this.#stage;
-		const waitSeconds = Math.ceil(this.#limit.remainingMilliseconds(now) / 1000);
+		const waitSeconds = Math.ceil(Math.round(this.#limit.remainingMilliseconds(now)) / 1000);
 		answer[FRAME_PAYLOAD_AT + 6] = waitSeconds >> 8;
 		answer[FRAME_PAYLOAD_AT + 7] = waitSeconds;
 		this.#answerBytes = closeFrame(answer, bodyEnd - FRAME_PAYLOAD_AT);
