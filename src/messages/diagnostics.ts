@@ -15,6 +15,15 @@ export const Diagnostic = Object.freeze({
 	messagesSent: 9,
 	messagesReceived: 10,
 	storageErrors: 11,
+	/** Days since 2000-01-01; 0 without keys. */
+	keyEpoch: 12,
+	/** Count of key records written. */
+	keyHead: 13,
+	/** 1: the head was witnessed since the start. */
+	keyWitnessed: 14,
+	/** Next index that the meter seals under / accepts, end to end. */
+	keyUpIndex: 15,
+	keyDownIndex: 16,
 	refusals: 0x100,
 } as const);
 

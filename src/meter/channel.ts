@@ -1,4 +1,5 @@
 import type { Status } from "../bytes/status.js";
+import type { Arrival } from "../commands/command-handler.js";
 
 /**
  * What lies between the meter's messages and the link: keys, time, and the questions that both need. Messages lie in
@@ -33,6 +34,8 @@ export interface Channel {
 	 */
 	receive(nowMilliseconds: number, topic: string, payload: Uint8Array, byteLength: number, content: Uint8Array): Status;
 	readonly messageBytes: number;
+	/** How the message that `receive` gave last came. */
+	readonly arrival: Arrival;
 	/** Asks for the time at the next occasion. */
 	requestTime(nowMilliseconds: number): void;
 }
@@ -40,10 +43,14 @@ export interface Channel {
 export const SUBSCRIPTIONS_MAX = 3;
 
 export interface ChannelListener {
+	/** The keys of a new day are in force. */
+	epochChanged(epoch: number): void;
 	/** Now it is `utcSeconds`, give or take `uncertaintySeconds`. The answer is known to be fresh. */
 	timeReceived(utcSeconds: number, uncertaintySeconds: number): void;
 	/** NaN: not set. */
 	utcSeconds(): number;
+	/** A message that came by another way than `receive`: a broadcast, a flash command. @param bytes valid during the call */
+	messageReceived(arrival: Arrival, bytes: Uint8Array, offset: number, byteLength: number): Status;
 }
 
 export const TIME_PERIOD_MILLISECONDS = 3_600_000;

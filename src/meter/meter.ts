@@ -1,8 +1,13 @@
 import { STATUS_COUNT, Status } from "../bytes/status.js";
+import { AuditLog } from "../commands/audit-log.js";
+import { type Arrival, CommandHandler } from "../commands/command-handler.js";
+import { ControlState } from "../commands/control-state.js";
+import { type Device, SupplyControl } from "../commands/supply-control.js";
 import type { CryptoPlatform } from "../crypto/crypto-platform.js";
 import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
+import type { TariffTable } from "../messages/command.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
-import type { Hello } from "../messages/hello.js";
+import { BootReason, type Hello } from "../messages/hello.js";
 import { MESSAGE_BYTES_MAX, utcField } from "../messages/kinds.js";
 import { type Reading, ReadingFlag } from "../messages/reading.js";
 import { encodeRegisterEntry, encodeSnapshotHeader, Unit } from "../messages/snapshot.js";
@@ -26,6 +31,7 @@ import { EventStore } from "../storage/event-store.js";
 import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
 import { RecordLogCounters } from "../storage/record-log.js";
 import { REGISTER_BYTES_MAX, RegisterStore } from "../storage/register-store.js";
+import { SettingsStore } from "../storage/settings-store.js";
 import type { Channel, ChannelListener } from "./channel.js";
 import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
 import { PlainChannel } from "./plain-channel.js";
@@ -37,6 +43,11 @@ import { ClockChange, WallClock } from "./wall-clock.js";
 /** Samples are copied into the capture ring only when somebody asked: the copy costs more than measuring them. */
 const CaptureState = Object.freeze({ idle: 0, recording: 1, ready: 2 } as const);
 type CaptureState = (typeof CaptureState)[keyof typeof CaptureState];
+
+/** How long a receipt may take to leave before what it tells of happens. */
+const FAREWELL_MILLISECONDS = 60_000;
+/** From handing a receipt to the link to the end of what can be sent. */
+const FAREWELL_SENT_MILLISECONDS = 5_000;
 
 /** Without a closed second for this long the front end is taken as silent: time goes on, and the interval says so. */
 const SILENCE_MILLISECONDS = 3_000;
@@ -61,13 +72,22 @@ function metrologyConfiguration(settings: Settings): MetrologyConfiguration {
  * rooms and holds no rule of its own but the order of things.
  */
 export class Meter
-	implements MeterEvents, LinkEvents, UplinkSource, ChannelListener, MetrologyEvents, LoadProfileEvents, TamperEvents
+	implements
+		MeterEvents,
+		LinkEvents,
+		UplinkSource,
+		ChannelListener,
+		Device,
+		MetrologyEvents,
+		LoadProfileEvents,
+		TamperEvents
 {
 	readonly settings: Settings;
 	readonly metrology: Metrology;
 	readonly uplink: Uplink;
 
 	readonly #platform: CryptoPlatform;
+	readonly #id = new Uint8Array(8);
 	readonly #wallClock: WallClock;
 	/** Of the three stores together. */
 	readonly #flashCounters = new RecordLogCounters();
@@ -76,7 +96,11 @@ export class Meter
 	readonly #eventStore: EventStore;
 	readonly #loadProfile: LoadProfile;
 	readonly #demand: MaximumDemand;
-	readonly #calendar: TariffCalendar;
+	/** Events and commands, each row chained to the one before. */
+	readonly #audit: AuditLog;
+	readonly #commands: CommandHandler;
+	readonly #supply: SupplyControl;
+	#calendar: TariffCalendar;
 	readonly #tamper: TamperMonitor;
 	readonly #channel: Channel;
 	/** There while a capture is wanted: 4 KB that a meter seldom needs. */
@@ -97,8 +121,18 @@ export class Meter
 	/** The stored state has a version that this firmware does not know. */
 	#isStateForeign = false;
 
-	constructor(platform: CryptoPlatform, settings: Settings) {
+	/** The relay as it was set last; undefined: not yet since the start. */
+	#relayClosed: boolean | undefined;
+	/** When keys are destroyed or the meter starts anew, whether or not the receipt has left; Infinity: no such thing. */
+	#farewellMilliseconds = Number.POSITIVE_INFINITY;
+
+	constructor(platform: CryptoPlatform, given: Settings) {
 		this.#platform = platform;
+		for (let i = 0; i < this.#id.length; i++)
+			this.#id[i] = Number.parseInt(given.identifier.slice(2 * i, 2 * i + 2), 16);
+		const control = new ControlState(new SettingsStore(platform.flash));
+		control.open(); // asked again, and counted, by the supply
+		const settings = control.intervalSeconds > 0 ? { ...given, intervalSeconds: control.intervalSeconds } : given;
 		this.settings = settings;
 		this.#bootReason = platform.board.bootReason();
 		this.#wallClock = new WallClock(platform.clock);
@@ -117,8 +151,11 @@ export class Meter
 		this.#registerStore = new RegisterStore(platform.flash, commitMilliseconds, undefined, this.#flashCounters);
 		this.#profileStore = new ProfileStore(platform.flash, undefined, this.#flashCounters);
 		this.#eventStore = new EventStore(platform.flash, undefined, this.#flashCounters);
+		this.#audit = new AuditLog(platform.crypto, this.#eventStore);
+		this.#supply = new SupplyControl(control, this.#audit, this, this.#id);
+		this.#commands = new CommandHandler(platform.crypto, this.#audit, this.#supply, this.#id);
 		this.#restore();
-		this.#channel = new PlainChannel(settings.identifier, this.#random, this);
+		this.#channel = this.#openChannel();
 		this.uplink = new Uplink(
 			settings,
 			FIRMWARE_VERSION,
@@ -132,6 +169,7 @@ export class Meter
 		);
 		for (const which of [Input.cover, Input.terminalCover, Input.magnet])
 			this.#tamper.inputChanged(which, platform.board.input(which), platform.clock.monotonicMilliseconds());
+		this.uplink.readingPeriodMilliseconds = (control.readingSeconds || settings.readingSeconds) * 1000;
 		this.uplink.tick();
 	}
 
@@ -139,7 +177,9 @@ export class Meter
 
 	/** Opens flash, takes up registers and the open interval where they were, and makes the new start durable. */
 	#restore(): void {
-		this.#stored(this.#eventStore.open());
+		this.#stored(this.#audit.open());
+		this.#stored(this.#supply.open(this.#wallClock.utcSeconds()));
+		this.#stored(this.#commands.open(this.#wallClock.utcSeconds()));
 		this.#stored(this.#profileStore.open());
 		this.#stored(this.#registerStore.open());
 		const loaded = this.#registerStore.load(this.#state);
@@ -170,6 +210,15 @@ export class Meter
 		}
 	}
 
+	#openChannel(): Channel {
+		return new PlainChannel(this.settings.identifier, this.#random, this);
+	}
+
+	/** The channel says: a day began, and its keys are there. */
+	epochChanged(epoch: number): void {
+		this.#event(EventCode.epochChanged, epoch);
+	}
+
 	/** Uniform in [0, 1), for the spread of connections. */
 	readonly #random = (): number => {
 		const bytes = new Uint8Array(4);
@@ -196,7 +245,7 @@ export class Meter
 	}
 
 	#event(code: EventCode, detail: number): void {
-		this.#stored(this.#eventStore.append(this.#wallClock.utcSeconds(), code, detail));
+		this.#stored(this.#audit.append(this.#wallClock.utcSeconds(), code, detail));
 	}
 
 	/** The load profile says: store the row together with the registers, as one. */
@@ -266,7 +315,9 @@ export class Meter
 			this.#event(EventCode.tariffChanged, registers.tariff * 256 + tariff);
 			registers.tariff = tariff;
 		}
+		this.#supply.tick(now, utcSeconds, this.#importMilliwatts());
 		if (now >= this.#registerStore.deadlineMilliseconds()) this.#commit();
+		if (now >= this.#farewellMilliseconds) this.#farewell();
 		this.uplink.pump();
 	}
 
@@ -280,6 +331,9 @@ export class Meter
 				this.#encodeState();
 				this.#registerStore.commitPowerFail(now, this.#state, METER_STATE_BYTES);
 				this.#event(EventCode.powerDown, 0);
+				break;
+			case Input.button:
+				if (value !== 0) this.#supply.buttonPressed(this.#wallClock.utcSeconds());
 				break;
 			default:
 				this.#tamper.inputChanged(which, value, now);
@@ -331,6 +385,91 @@ export class Meter
 		this.#loadProfile.clockSet(utcSeconds, this.metrology.registers);
 		this.#demand.spoil();
 		this.#event(EventCode.clockSet, change === ClockChange.firstSet ? 0 : Math.trunc(utcSeconds - before));
+	}
+
+	// ---- commands
+
+	takes(kind: number): boolean {
+		return this.#commands.takes(kind);
+	}
+
+	messageReceived(arrival: Arrival, bytes: Uint8Array, offset: number, byteLength: number): Status {
+		const now = this.#platform.clock.monotonicMilliseconds();
+		return this.#commands.receive(now, this.#wallClock.utcSeconds(), arrival, bytes, offset, byteLength);
+	}
+
+	encodeAnswer(into: DataView): number {
+		return this.#commands.hasAnswer ? this.#commands.transmit(into) : 0;
+	}
+
+	answerSent(): void {
+		this.#commands.transmitted();
+		if (this.#farewellMilliseconds !== Number.POSITIVE_INFINITY && !this.#commands.hasAnswer)
+			this.#farewellMilliseconds = this.#platform.clock.monotonicMilliseconds() + FAREWELL_SENT_MILLISECONDS;
+	}
+
+	/** Import of all phases in the last second, legal netting. */
+	#importMilliwatts(): number {
+		const { phases } = this.metrology.second;
+		const perPhase = this.settings.netting === "perPhase";
+		let sum = 0;
+		for (let index = 0; index < this.settings.layout.phaseCount; index++) {
+			const { powerMilliwatts } = phases[index as 0 | 1 | 2];
+			if (!perPhase || powerMilliwatts > 0) sum += powerMilliwatts;
+		}
+		return Math.max(0, sum);
+	}
+
+	setRelay(closed: boolean): Status {
+		this.#platform.board.setOutput(Output.relay, closed ? 1 : 0);
+		if (this.#relayClosed !== undefined && this.#relayClosed !== closed)
+			this.#event(closed ? EventCode.relayClosed : EventCode.relayOpened, 0);
+		this.#relayClosed = closed;
+		return Status.ok;
+	}
+
+	calendarChanged(table: TariffTable): void {
+		const switches = Array.from({ length: table.switchCount }, (_, i) => ({
+			minute: table.minutes[i]!,
+			tariff: table.tariffs[i]!,
+		}));
+		this.#calendar = new TariffCalendar(dailyCalendar(table.utcOffsetMinutes, table.summerTime, switches));
+	}
+
+	/** The length of an interval is taken up by a start: its rows, its grid and its demand belong together. */
+	configurationChanged(readingSeconds: number, intervalSeconds: number): void {
+		if (this.uplink === undefined) return; // still starting
+		this.uplink.readingPeriodMilliseconds = (readingSeconds || this.settings.readingSeconds) * 1000;
+		if (intervalSeconds > 0 && intervalSeconds !== this.settings.intervalSeconds) this.#beginFarewell();
+	}
+
+	synchroniseClock(): Status {
+		this.#channel.requestTime(this.#platform.clock.monotonicMilliseconds());
+		return Status.ok;
+	}
+
+	readProfile(firstSequence: number, count: number): Status {
+		return this.uplink.sendProfile(firstSequence, count);
+	}
+
+	keyHead(): number {
+		return 0;
+	}
+
+	decommission(): Status {
+		return Status.unsupported;
+	}
+
+	#beginFarewell(): void {
+		this.#farewellMilliseconds = this.#platform.clock.monotonicMilliseconds() + FAREWELL_MILLISECONDS;
+	}
+
+	/** What a command asked for, once its receipt is on its way. */
+	#farewell(): void {
+		this.#farewellMilliseconds = Number.POSITIVE_INFINITY;
+		this.#commit();
+		this.#event(EventCode.restart, BootReason.restart);
+		this.#platform.board.restart();
 	}
 
 	fillHello(into: Hello): void {

@@ -1,4 +1,5 @@
 import { Status } from "../bytes/status.js";
+import { Source } from "../commands/authorisation.js";
 import { CONTENT_PREFIX_BYTES } from "../messages/channel.js";
 import { createControl, decodeControl, encodeControl } from "../messages/control.js";
 import { PLAIN_ENVELOPE_BYTES } from "../messages/envelope.js";
@@ -18,6 +19,7 @@ export class PlainChannel implements Channel {
 	readonly overheadBytesMax = 0;
 	readonly isReady = true;
 	messageBytes = 0;
+	readonly arrival = { source: Source.headEnd, index: 0, isExpired: false };
 	readonly #listener: ChannelListener;
 	readonly #random: () => number;
 	readonly #topics: readonly string[];

@@ -39,7 +39,9 @@ export interface Settings {
 		readonly username?: string;
 		readonly password?: string;
 	};
-	/** Publish Home Assistant discovery and JSON state. */
+	/** "plain": no keys, nothing is protected; for tests, and to compare costs with. */
+	readonly security: "secured" | "plain";
+	/** Publish Home Assistant discovery and JSON state. Not protected end to end: it is for the broker of the home. */
 	readonly homeAssistant: boolean;
 }
 
@@ -65,6 +67,7 @@ export const DEFAULT_SETTINGS: Omit<Settings, "identifier"> = Object.freeze({
 		Object.freeze({ minute: 1320, tariff: 2 }),
 	]),
 	mqtt: Object.freeze({ protocolVersion: 5, cleanSession: false, sessionExpirySeconds: 86_400, keepAliveSeconds: 60 }),
+	security: "secured",
 	homeAssistant: false,
 });
 
@@ -103,6 +106,8 @@ export function parseSettings(text: string): Settings {
 	within(settings.utcOffsetMinutes, -720, 840, "utcOffsetMinutes");
 	if (settings.netting !== "perPhase" && settings.netting !== "vectorSum")
 		throw new InvariantError('settings: netting must be "perPhase" or "vectorSum"');
+	if (settings.security !== "secured" && settings.security !== "plain")
+		throw new InvariantError('settings: security must be "secured" or "plain"');
 	for (const { minute, tariff } of settings.tariffSwitches) {
 		within(minute, 0, 1439, "tariffSwitches.minute");
 		within(tariff, 1, 4, "tariffSwitches.tariff");

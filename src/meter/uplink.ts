@@ -1,4 +1,6 @@
 import { Status, StatusCounters } from "../bytes/status.js";
+import { Source } from "../commands/authorisation.js";
+import type { Arrival } from "../commands/command-handler.js";
 import { CONTENT_PREFIX_BYTES } from "../messages/channel.js";
 import { type Control, createControl, decodeControl, encodeControl } from "../messages/control.js";
 import { createEventEntry, EVENT_ENTRIES_MAX, encodeEventEntry, encodeEventsHeader } from "../messages/events.js";
@@ -35,6 +37,14 @@ export interface UplinkSource {
 	/** @returns bytes, or `LATER` while samples are gathered */
 	encodeCapture(requestId: number, into: DataView): number;
 	encodeDiagnostics(requestId: number, into: DataView): number;
+	/** Whether a message of this kind is for `messageReceived`. */
+	takes(kind: number): boolean;
+	/** A command, or a question about commands. */
+	messageReceived(arrival: Arrival, bytes: Uint8Array, offset: number, byteLength: number): Status;
+	/** Receipts and audit rows that are due. @returns bytes, 0 for none */
+	encodeAnswer(into: DataView): number;
+	/** What `encodeAnswer` wrote last is on its way. */
+	answerSent(): void;
 }
 
 /** A request that is being answered, a message at a time. */
@@ -195,8 +205,13 @@ export class Uplink implements MqttListener {
 		const channel = this.#channel;
 		let status = channel.receive(now, topic, payload, byteLength, this.#content);
 		if (status !== Status.ok || channel.messageBytes === 0) return status;
+		const { arrival, messageBytes } = channel;
+		if (this.#source.takes(this.#view.getUint8(0)))
+			return this.#source.messageReceived(arrival, this.#content, CONTENT_PREFIX_BYTES, messageBytes);
+		if (arrival.source !== Source.headEnd) return Status.notAuthorised; // UPL-1
+		if (arrival.isExpired) return Status.expired; // UPL-2
 		const control = this.#control;
-		status = decodeControl(this.#view, channel.messageBytes, control);
+		status = decodeControl(this.#view, messageBytes, control);
 		if (status !== Status.ok) return status;
 		switch (control.kind) {
 			case Kind.configure:
@@ -220,6 +235,13 @@ export class Uplink implements MqttListener {
 		const { requestId, first } = this.#control;
 		this.#requests.push({ kind, requestId, next: first, left, answered: false });
 		return Status.ok;
+	}
+
+	/** Answers as if the head end had asked, under request 0. */
+	sendProfile(firstSequence: number, count: number): Status {
+		this.#control.requestId = 0;
+		this.#control.first = firstSequence;
+		return this.#enqueue(Kind.profileRequest, count);
 	}
 
 	// ---- what the meter tells
@@ -267,6 +289,12 @@ export class Uplink implements MqttListener {
 			this.#source.fillHello(hello);
 			if (this.#send(encodeHello(hello, this.#view))) this.#helloWanted = false;
 			return !this.#helloWanted;
+		}
+		const answer = this.#source.encodeAnswer(this.#view);
+		if (answer > 0) {
+			if (!this.#send(answer)) return false;
+			this.#source.answerSent();
+			return true;
 		}
 		if (this.#requests.length > 0 && this.#answer()) return true;
 		if (this.#eventNext < this.#events.nextSequence) {

@@ -26,6 +26,12 @@ export const EventCode = Object.freeze({
 	storageError: 0x0040,
 	/** detail: rows. */
 	samplesLost: 0x0042,
+	/** The key store cannot be read, or refuses. detail: status code. */
+	keysRefused: 0x0044,
+	/** New keys of a day. detail: epoch, days since 2000-01-01. */
+	epochChanged: 0x0046,
+	/** Keys came, changed or went by the optical port. detail: generation, 0: none. */
+	keysChanged: 0x0048,
 
 	/** detail: microtesla. */
 	magneticFieldStart: 0x0100,
