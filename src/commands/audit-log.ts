@@ -127,9 +127,9 @@ export class AuditLog {
 	}
 
 	/**
-	 * Rows from `first` on, as many as fit into a message. A slot that is not good ends the message, and so does the
-	 * change from rows without a chain to rows with one: the next message begins behind it with a chain value of its own,
-	 * so that the receiver sees whether something is missing. `afterSequence` is where the next message begins.
+	 * Rows from `first` on, as many as fit into a message and follow one another in the chain, one compression each. A slot
+	 * that is not good ends the message, and so does a row that does not fit the one before: the next message begins with a
+	 * chain value of its own, and the receiver sees what is wrong. `afterSequence` is where the next message begins.
 	 * @returns bytes of the message, 0 for no row
 	 */
 	encodeRows(requestId: number, first: number, count: number, into: DataView): number {
@@ -140,17 +140,20 @@ export class AuditLog {
 		let sequence = Math.max(first, this.oldestSequence);
 		let at = AUDIT_HEADER_BYTES;
 		let rowCount = 0;
-		let isUnchained = false;
 		for (; sequence < end; sequence++) {
 			if (rowCount === AUDIT_ROWS_MAX || at + AUDIT_COMMAND_ROW_BYTES > limit) break;
 			if (this.read(sequence, row) !== Status.ok) {
 				if (rowCount > 0) break;
 				continue;
 			}
-			if (rowCount === 0) {
-				for (let i = 0; i < CHAIN_BYTES; i++) header.firstChain[i] = this.rowChain[i]!;
-				isUnchained = row.format === AuditFormat.unchained;
-			} else if (isUnchained !== (row.format === AuditFormat.unchained)) break;
+			if (rowCount === 0) for (let i = 0; i < CHAIN_BYTES; i++) header.firstChain[i] = this.rowChain[i]!;
+			else if (row.format === AuditFormat.unchained) {
+				if (isChained(this.#chain)) break;
+			} else {
+				this.chainOf(this.#chain, row, this.#chain);
+				if (!this.#crypto.equal(this.#chain, 0, this.rowChain, 0, CHAIN_BYTES)) break;
+			}
+			for (let i = 0; i < CHAIN_BYTES; i++) this.#chain[i] = this.rowChain[i]!;
 			at = encodeAuditRow(row, into, at);
 			rowCount++;
 		}
