@@ -74,6 +74,8 @@ export class VirtualBoard {
 	clippedCodes = 0;
 	/** Set once: the load is off for good, so that registers stand still for the final count. */
 	isUnloaded = false;
+	/** The relay lets no current through. */
+	isRelayOpen = false;
 
 	readonly #driftFactor: number;
 	/** Real-time clock: `utc = #utcSeconds + (local - #utcAtLocal) / 1000`. */
@@ -166,6 +168,13 @@ export class VirtualBoard {
 		return middle + Math.max(0, Math.ceil((due - middle) / period)) * period;
 	}
 
+	/** The meter moved its relay: the load follows with the next block. */
+	setRelay(closed: boolean, localMilliseconds: number): void {
+		if (this.isRelayOpen === !closed) return;
+		this.isRelayOpen = !closed;
+		this.hurryLoad(localMilliseconds);
+	}
+
 	/** Brings the next change of load forward to `localMilliseconds`. */
 	hurryLoad(localMilliseconds: number): void {
 		this.#loadDueMilliseconds = Math.min(this.#loadDueMilliseconds, localMilliseconds);
@@ -178,7 +187,9 @@ export class VirtualBoard {
 	 */
 	changeLoad(localMilliseconds: number): WaveformBlock {
 		this.account(localMilliseconds);
-		const drawn = this.#afterPause ?? this.#draw(this.world(localMilliseconds) / 1000, this.isUnloaded);
+		const isOff = this.isUnloaded || this.isRelayOpen;
+		const seconds = this.world(localMilliseconds) / 1000;
+		const drawn = isOff ? this.#draw(seconds, true) : (this.#afterPause ?? this.#draw(seconds, false));
 		const isPause =
 			this.#afterPause === undefined &&
 			this.#block !== undefined &&

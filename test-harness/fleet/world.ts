@@ -1,5 +1,5 @@
 import { BootReason } from "../../src/messages/hello.js";
-import { Input } from "../../src/platform/board.js";
+import { Input, Output } from "../../src/platform/board.js";
 import { LinkBridge } from "../board/link-bridge.js";
 import { type BoardOptions, VirtualBoard } from "../board/virtual-board.js";
 import type { Broker } from "../broker/broker.js";
@@ -272,7 +272,9 @@ export class World implements TargetEvents {
 	}
 
 	output(meter: number, which: number, value: number): void {
-		this.boards[meter]!.outputs[which] = value;
+		const board = this.boards[meter]!;
+		board.outputs[which] = value;
+		if (which === Output.relay) board.setRelay(value !== 0, board.local(this.nowMilliseconds));
 	}
 
 	log(meter: number, text: string): void {
