@@ -129,7 +129,7 @@ export class CommandHandler {
 	}
 
 	/**
-	 * Ends what a power cut interrupted, and finds the newest anchor. After `AuditLog.open` and the actuators' own, and
+	 * Ends what a power cut interrupted, has the receipt of the newest command sent again, finds the newest anchor. After `AuditLog.open` and the actuators' own, and
 	 * before anything else is written to the log.
 	 * @returns `ok`, or the status of the log when the end could not be written: commands are then not obeyed
 	 */
@@ -154,9 +154,12 @@ export class CommandHandler {
 			if (!isEnded && row.code === AuditCode.commandReceived) {
 				const held = this.#actuators.holds(row.commandId) ? 1 : 0;
 				status = audit.appendCommand(utcSeconds, AuditCode.commandInterrupted, held, row.commandId, row.value);
-				if (status === Status.ok) this.#enqueue(row.commandId);
 			}
-			if (row.code !== AuditCode.anchorHeld) isEnded = true;
+			if (row.code !== AuditCode.anchorHeld) {
+				// Told again at each start: the receipt may have been waiting when the power went.
+				if (!isEnded && status === Status.ok) this.#enqueue(row.commandId);
+				isEnded = true;
+			}
 			if (isEnded && isAnchorFound) break;
 		}
 		return status;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Status } from "../../../src/bytes/status.js";
+import type { Actuators } from "../../../src/commands/actuators.js";
 import { AuditLog } from "../../../src/commands/audit-log.js";
 import { Source } from "../../../src/commands/authorisation.js";
 import { CommandHandler } from "../../../src/commands/command-handler.js";
@@ -18,6 +19,7 @@ import { Kind, MESSAGE_BYTES_MAX } from "../../../src/messages/kinds.js";
 import { createReceipt, decodeReceipt, type Receipt } from "../../../src/messages/receipt.js";
 import { EventStore } from "../../../src/storage/event-store.js";
 import { SettingsStore } from "../../../src/storage/settings-store.js";
+import { MeterAudit } from "../../accountability/meter-audit.js";
 import { FlashSimulator, type FlashSimulatorOptions } from "../../board/flash-simulator.js";
 import { NodeCrypto } from "../../crypto/node-crypto.js";
 
@@ -25,12 +27,11 @@ export const IDENTIFIER = Uint8Array.from([0, 0x0d, 0x6f, 0, 0, 0, 0x12, 0x34]);
 export const NOW = 848_000_000;
 const SETTINGS = Object.freeze({ firstSector: 0, sectorCount: 4 });
 const EVENTS = Object.freeze({ firstSector: 4, sectorCount: 4 });
-export const FLASH = Object.freeze({ sectorBytes: 1024, sectorCount: 8, writeBytes: 16, writeOnce: true });
-/** A blob of settings fills more than one small sector. */
-const REAL_FLASH = Object.freeze({ ...FLASH, sectorBytes: 4096 });
+/** Settings 4 sectors, events 4: at least 189 rows. */
+const FLASH = Object.freeze({ sectorBytes: 4096, sectorCount: 8, writeBytes: 16, writeOnce: true });
 
 export function newFlash(options: FlashSimulatorOptions = {}): FlashSimulator {
-	return new FlashSimulator({ ...REAL_FLASH, ...options });
+	return new FlashSimulator({ ...FLASH, ...options });
 }
 
 /** What the world outside sees of a meter; outlives its restarts. */
@@ -81,7 +82,13 @@ export class World {
 	utcSeconds = NOW;
 	readonly #into = new DataView(new ArrayBuffer(MESSAGE_BYTES_MAX));
 
-	constructor(flash: FlashSimulator = newFlash(), device = new FakeDevice(), crypto: Crypto = new NodeCrypto()) {
+	/** @param wrap stands between the handler and what it makes the meter do */
+	constructor(
+		flash: FlashSimulator = newFlash(),
+		device = new FakeDevice(),
+		crypto: Crypto = new NodeCrypto(),
+		wrap: (actuators: Actuators) => Actuators = (actuators) => actuators,
+	) {
 		this.flash = flash;
 		this.device = device;
 		this.audit = new AuditLog(crypto, new EventStore(flash, EVENTS));
@@ -91,7 +98,7 @@ export class World {
 			device,
 			IDENTIFIER,
 		);
-		this.handler = new CommandHandler(crypto, this.audit, this.supply, IDENTIFIER);
+		this.handler = new CommandHandler(crypto, this.audit, wrap(this.supply), IDENTIFIER);
 		assert.equal(this.audit.open(), Status.ok, "the log opens");
 		this.supply.open(Number.NaN);
 		assert.equal(this.handler.open(Number.NaN), Status.ok, "the handler opens");
@@ -133,6 +140,18 @@ export class World {
 		}
 		return found;
 	}
+}
+
+/** What a head end learns of a world's log: all rows and the head, held against one another. */
+export function auditOf(world: World, audit = new MeterAudit("0")): MeterAudit {
+	const into = new DataView(new ArrayBuffer(MESSAGE_BYTES_MAX));
+	for (let next = 1; next < world.audit.nextSequence; next = world.audit.afterSequence) {
+		const byteLength = world.audit.encodeRows(1, next, world.audit.nextSequence - next, into);
+		if (byteLength > 0)
+			assert.equal(audit.addMessage(new Uint8Array(into.buffer.slice(0, byteLength))), Status.ok, "rows decode");
+	}
+	audit.addAnchor(world.audit.headSequence, world.audit.head, "audit head");
+	return audit;
 }
 
 export function receiptOf(bytes: Uint8Array): Receipt {
