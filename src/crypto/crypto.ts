@@ -27,7 +27,7 @@ export const ZERO_NONCE = new Uint8Array(13);
  * - Tags are compared in constant time. What else is constant in time depends on the implementation.
  */
 export interface Crypto {
-	/** Writes the first `intoBytes` (0 to 32) of the SHA-256 of `data`. @see FIPS 180-4 */
+	/** Writes the first `intoBytes` (0 to 32) of the SHA-256 of `data`, and may write into it. @see FIPS 180-4 */
 	sha256(
 		data: Uint8Array,
 		offset: number,
@@ -38,7 +38,7 @@ export interface Crypto {
 	): void;
 	/**
 	 * The first `intoBytes` (0 to 32) of SHA-256(key padded with zeros to 32 bytes ‖ label ‖ context): one compression.
-	 * A ratchet step writes in place: `into` may be `key`.
+	 * A ratchet step writes in place: `into` may be `key` or `context`.
 	 * @param keyBytes 0 to 32, of HORA 16 or 32
 	 * @param label 0 to 255
 	 * @param contextBytes 0 to 22
