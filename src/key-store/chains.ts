@@ -10,6 +10,11 @@ export const INDEX_END = 0xffff;
 export const METER_WINDOW = 32;
 /** The same of a server. */
 export const SERVER_WINDOW = 4096;
+/**
+ * A meter with so many messages that no server has acknowledged asks and sends nothing else: what is left of the server's
+ * window is for the questions.
+ */
+export const UNACKNOWLEDGED_MAX = 3072;
 /** Indices that a meter reserves in one record. */
 export const RESERVATION = 64;
 

@@ -1,21 +1,11 @@
 import { crc32 } from "../bytes/crc.js";
 import { InvariantError, Status } from "../bytes/status.js";
 import { type Aead, type Crypto, type Mac, NO_BYTES } from "../crypto/crypto.js";
+import { DEVICE_KEY_BYTES, type DeviceKey } from "../platform/device-key.js";
 import type { NorFlash } from "../platform/flash.js";
 import type { SectorRange } from "../storage/layout.js";
 import type { Arena } from "./arena.js";
 import { Label } from "./labels.js";
-
-/**
- * The host's own secret, 32 bytes, other on every device and never in the journal's flash: out of a fuse block, or out
- * of a chip that computes it. It is asked for at each record and wiped, so that memory need not hold it.
- */
-export interface DeviceKey {
-	/** Writes 32 bytes. */
-	copyTo(into: Uint8Array, offset: number): void;
-}
-
-export const DEVICE_KEY_BYTES = 32;
 
 /**
  * Key journal, format version 1. One record in a sector; big-endian, programmed in whole blocks of 16 bytes, each once
@@ -99,8 +89,8 @@ export class Journal {
 	/** Of the payload that `open` found. */
 	payloadVersion = 0;
 	payloadByteLength = 0;
-	/** Bytes that are taken from the arena: the buffer and the device key. */
-	readonly arenaBytes: number;
+	/** Where in the arena the payload lies: between `begin` and `finish`, and between `open` and `release`. */
+	readonly payload: number;
 
 	readonly #crypto: Crypto;
 	readonly #flash: NorFlash;
@@ -124,6 +114,8 @@ export class Journal {
 	readonly #clean: Uint8Array;
 	#current = -1;
 	#eraseCountMax = 0;
+	/** The next record's number is larger. */
+	#floor = 0;
 	/** Of the record that `#inspect` looked at. */
 	#seenSequence = 0;
 	#seenBytes = 0;
@@ -154,7 +146,7 @@ export class Journal {
 		this.#bufferBytes = BUFFER_HEAD + blocks(payloadBytesMax);
 		this.#buffer = arena.slot(this.#bufferBytes);
 		this.#keys = arena.slot(DEVICE_KEY_BYTES + BLOCK);
-		this.arenaBytes = this.#bufferBytes + DEVICE_KEY_BYTES + BLOCK;
+		this.payload = this.#buffer + BUFFER_HEAD;
 		this.#mac = crypto.createCmac();
 		this.#cipher = crypto.createCcm(NONCE_BYTES, 0);
 		this.#view = new DataView(arena.bytes.buffer, arena.bytes.byteOffset + this.#buffer, this.#bufferBytes);
@@ -171,12 +163,11 @@ export class Journal {
 
 	/**
 	 * Finds the newest record, then erases all else. Call it before all else; may be called again.
-	 * @param into where in the arena the payload goes, used only after `ok`
-	 * @returns `ok`; `notFound` when nothing was ever written; `badTag` when there are records and this device key opens
+	 * @returns `ok`: the payload lies at `payload` until `release`; `notFound` when nothing was ever written; `badTag` when there are records and this device key opens
 	 * none; `corrupt` when there was something and no record is whole; `badVersion` of a newer firmware; `badLength` when
 	 * the record is longer than this journal's. After these nothing is changed. Or the status of the flash.
 	 */
-	open(into: number): Status {
+	open(): Status {
 		this.#opened = false;
 		this.#stuck = false;
 		this.#clean.fill(0);
@@ -211,7 +202,7 @@ export class Journal {
 				}
 			if (newest < 0) break;
 			below = sequence;
-			const status = this.#load(newest, into);
+			const status = this.#load(newest);
 			if (status === Status.ok) {
 				this.#current = newest;
 				this.sequence = sequence;
@@ -221,34 +212,39 @@ export class Journal {
 		}
 		this.#opened = true;
 		if (this.#current < 0) return failure;
-		return this.#eraseOthers(true);
+		const status = this.#eraseOthers(true);
+		if (status !== Status.ok) this.release();
+		return status;
 	}
 
-	/**
-	 * Replaces the record. When it returns `ok` the new one is durable, has been read back, and the old one is erased.
-	 * Cost: one erase, three programs.
-	 * @param payload where it lies in the arena
-	 * @returns `ok`; `storageFull` after 2^32 - 2 records; `corrupt` or the status of the flash: then flash holds the old
-	 * record or the new one, the caller does not act, and nothing is written until `open`
-	 */
-	commit(payload: number, byteLength: number, payloadVersion: number): Status {
-		this.begin(payload, byteLength);
-		return this.finish(byteLength, payloadVersion);
+	/** Wipes the payload that `open` left. */
+	release(): void {
+		this.#arena.wipe(this.#buffer, this.#bufferBytes);
 	}
 
-	/** First half of `commit`: copies the payload. @returns where in the arena the copy lies, to be changed until `finish` */
-	begin(payload: number, byteLength: number): number {
+	/** Records written from now on have numbers above `sequence`: where a counter outside has gone further than flash. */
+	skipTo(sequence: number): void {
+		if (sequence > this.#floor) this.#floor = sequence;
+	}
+
+	/** First half of a commit: copies the payload to `payload`, to be changed until `finish`. */
+	begin(from: number, byteLength: number): void {
 		if (!this.#opened) throw new InvariantError("commit before open");
 		if (!(byteLength >= 0 && BUFFER_HEAD + byteLength <= this.#bufferBytes))
 			throw new InvariantError("payload too long");
-		const at = this.#buffer + BUFFER_HEAD;
 		this.#arena.wipe(this.#buffer, this.#bufferBytes);
-		this.#arena.copy(at, payload, byteLength);
-		return at;
+		this.#arena.copy(this.payload, from, byteLength);
 	}
 
-	/** Second half of `commit`. */
+	/**
+	 * Replaces the record by what lies at `payload`. When it returns `ok` the new one is durable, has been read back, and
+	 * the old one is erased. Cost: one erase, three programs.
+	 * @param byteLength not less than `begin` was given
+	 * @returns `ok`; `storageFull` after 2^32 - 2 records; `corrupt` or the status of the flash: then flash holds the old
+	 * record or the new one, the caller does not act, and nothing is written until `open`
+	 */
 	finish(byteLength: number, payloadVersion: number): Status {
+		if (!(BUFFER_HEAD + byteLength <= this.#bufferBytes)) throw new InvariantError("payload too long");
 		const status = this.#write(byteLength, payloadVersion);
 		this.#arena.wipe(this.#buffer, this.#bufferBytes);
 		if (status !== Status.ok) this.#stuck = true;
@@ -266,8 +262,9 @@ export class Journal {
 
 	#write(byteLength: number, payloadVersion: number): Status {
 		if (this.#stuck) return Status.corrupt;
-		if (this.sequence >= SEQUENCE_MAX) return Status.storageFull;
-		const sequence = this.sequence + 1;
+		const last = this.sequence > this.#floor ? this.sequence : this.#floor;
+		if (last >= SEQUENCE_MAX) return Status.storageFull;
+		const sequence = last + 1;
 		const bodyBytes = BLOCK + blocks(byteLength);
 		const view = this.#view;
 		view.setUint32(0, sequence);
@@ -436,8 +433,8 @@ export class Journal {
 		return this.#isBlank(ring, BLOCK, sectorBytes) ? Sector.clean : Sector.damaged;
 	}
 
-	/** Reads, opens and checks one record. */
-	#load(ring: number, into: number): Status {
+	/** Reads, opens and checks one record, which stays in the buffer after `ok`. */
+	#load(ring: number): Status {
 		if (this.#inspect(ring) !== Sector.record) return Status.corrupt;
 		const byteLength = this.#seenBytes;
 		const bodyBytes = BLOCK + blocks(byteLength);
@@ -454,11 +451,9 @@ export class Journal {
 		for (let i = 0; i < BLOCK; i++) this.#synthetic[i] = bytes[this.#buffer + BLOCK + i]!;
 		const status = this.#unseal(byteLength);
 		if (status === Status.ok) {
-			this.#arena.copy(into, this.#buffer + BUFFER_HEAD, byteLength);
 			this.payloadByteLength = byteLength;
 			this.payloadVersion = this.#seenVersion;
-		}
-		this.#arena.wipe(this.#buffer, this.#bufferBytes);
+		} else this.release();
 		return status;
 	}
 

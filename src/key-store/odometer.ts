@@ -109,3 +109,59 @@ export function nextBlockDay(
 	if (day < BLOCK_DAYS - 1) step(crypto, bytes, value, Label.nextSibling, next);
 	else bytes.fill(0, next, next + ODOMETER_VALUE_BYTES);
 }
+
+export const ATTACH_SECRET_BYTES = 16;
+/** Secret, then the concentrator's identity: the context of the next day's value. */
+export const ATTACH_CONTEXT_BYTES = ATTACH_SECRET_BYTES + 4;
+
+/**
+ * V_e of the day of an ATTACH: V_e = KDF(s, "i", epoch, DC), independent of all before (HORA section 5).
+ * @param context secret 16, DC 4, at `offset`
+ * @param value receives 32 bytes
+ */
+export function attachedDay(
+	crypto: Crypto,
+	context: Uint8Array,
+	offset: number,
+	epoch: number,
+	bytes: Uint8Array,
+	value: number,
+): void {
+	// Not secret, and the value's place is free: the context is built there.
+	bytes[value] = epoch >> 8;
+	bytes[value + 1] = epoch;
+	for (let i = 0; i < 4; i++) bytes[value + 2 + i] = context[offset + ATTACH_SECRET_BYTES + i]!;
+	const { attachedDay: label } = Label;
+	crypto.kdf(context, offset, ATTACH_SECRET_BYTES, label, bytes, value, 6, bytes, value, ODOMETER_VALUE_BYTES);
+}
+
+/**
+ * The value of the day after an ATTACH, out of the one that the old concentrator knows: next = KDF(next, "b", s, DC), in
+ * place. Later days of the block follow from it as ever; the next block does not, and needs no change: the old one never
+ * had its seed. On the last day of a block there is none.
+ * @param next 32 bytes in `bytes`
+ */
+export function attachedNext(
+	crypto: Crypto,
+	bytes: Uint8Array,
+	next: number,
+	context: Uint8Array,
+	offset: number,
+): void {
+	const { attachedNext: label } = Label;
+	const size = ODOMETER_VALUE_BYTES;
+	crypto.kdf(bytes, next, size, label, context, offset, ATTACH_CONTEXT_BYTES, bytes, next, size);
+}
+
+/** The same in a meter's state; nothing to do on the last day of a block. */
+export function attachOdometer(
+	crypto: Crypto,
+	bytes: Uint8Array,
+	state: number,
+	epoch: number,
+	context: Uint8Array,
+	offset: number,
+): void {
+	if (digit(epoch, LEVELS - 1) < 15)
+		attachedNext(crypto, bytes, state + (LEVELS - 1) * ODOMETER_VALUE_BYTES, context, offset);
+}

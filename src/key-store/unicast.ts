@@ -39,6 +39,8 @@ export const UnicastType = Object.freeze({
 	/** Meter to head-end, and back. */
 	timeRequest: 0x0a,
 	time: 0x0b,
+	/** Head-end to meter: another concentrator. The key store does what it says. */
+	attach: 0x10,
 	/** Meter to concentrator, and back: HORA's table has no general message on the N branch. */
 	neighbour: 0x11,
 } as const);

@@ -9,7 +9,7 @@ import { AREA, meterOpen, meterSeal, newFlash, openWorld, PROVISIONING, Server }
 const DAY = PROVISIONING.epoch;
 const MARK_BYTES = 16;
 const TORN: readonly { tornBytes: number; tear: "prefix" | "scattered"; seed: number }[] = [
-	...[0, 1, 5, 15, 16, 17, 200, 399, 400, 432, 1024].map((tornBytes) => ({ tornBytes, tear: "prefix" as const, seed })),
+	...[0, 1, 5, 15, 16, 17, 200, 495, 496, 528, 1024].map((tornBytes) => ({ tornBytes, tear: "prefix" as const, seed })),
 	...[1, 2, 3, 4, 5].map((n) => ({ tornBytes: 0, tear: "scattered" as const, seed: seed + n })),
 ];
 
@@ -33,6 +33,7 @@ function begin(change: (store: KeyStore, server: Server) => void = () => {}): Re
 	const { store } = openWorld(flash);
 	const server = new Server(0);
 	assert.equal(store.provision(PROVISIONING), Status.ok);
+	store.witness(0);
 	change(store, server);
 	return { image: flash.image, server, text: server.seal("a message") };
 }
@@ -130,7 +131,7 @@ for (const { name, prepare, act } of OPERATIONS)
 						if (found.headSequence > beforeHead && beforeHead > 0) {
 							const now = Buffer.from(inner.image);
 							for (let sector = AREA.firstSector; sector < AREA.firstSector + AREA.sectorCount; sector++)
-								for (let at = 32; at < 432; at += 16) {
+								for (let at = 32; at < 528; at += 16) {
 									const block = old.subarray(sector * 1024 + at, sector * 1024 + at + 16);
 									if (!block.every((byte) => byte === 0xff)) assert.equal(now.indexOf(block), -1, where);
 								}
@@ -140,6 +141,7 @@ for (const { name, prepare, act } of OPERATIONS)
 					// The meter goes on: no index twice, a message once, and the next change holds.
 					if (state === "none") {
 						assert.equal(found.provision(PROVISIONING), Status.ok, where);
+						assert.equal(found.witness(0), Status.ok, where);
 						assert.equal(meterOpen(found, new Server(0).seal("new")), "new", where);
 						continue;
 					}
@@ -168,6 +170,7 @@ test("a life of many cuts: no index twice, no message twice, the head never goes
 	const flash = newFlash({ tear: "scattered", seed });
 	let { store } = openWorld(flash);
 	assert.equal(store.provision(PROVISIONING), Status.ok);
+	store.witness(0);
 	const server = new Server(0);
 	const used = new Set<number>();
 	const delivered = new Set<string>();

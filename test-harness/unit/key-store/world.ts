@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { Status } from "../../../src/bytes/status.js";
 import type { Crypto } from "../../../src/crypto/crypto.js";
 import { Arena } from "../../../src/key-store/arena.js";
-import type { DeviceKey } from "../../../src/key-store/journal.js";
-import { KEY_STORE_ARENA_BYTES, KeyStore, type Provisioning } from "../../../src/key-store/key-store.js";
+import { KeyStore, keyStoreArenaBytes, type Provisioning } from "../../../src/key-store/key-store.js";
 import { startOdometer } from "../../../src/key-store/odometer.js";
+import type { RecordPart } from "../../../src/key-store/record-part.js";
 import { ServerUnicast } from "../../../src/key-store/server-unicast.js";
+import type { DeviceKey } from "../../../src/platform/device-key.js";
+import type { MonotonicCounter } from "../../../src/platform/monotonic-counter.js";
 import { FlashSimulator, type FlashSimulatorOptions } from "../../board/flash-simulator.js";
 import { NodeCrypto } from "../../crypto/node-crypto.js";
 
@@ -28,6 +30,11 @@ export const PROVISIONING: Provisioning = Object.freeze({
 	shortAddress: 0x0304,
 	epoch: 40_000,
 	roots: Uint8Array.from({ length: 64 }, (_, i) => i),
+	calendarRoot: Uint8Array.from({ length: 16 }, (_, i) => 0xc0 + i),
+	calendarFirstEpoch: 32_768,
+	calendarLevels: 15,
+	teslaIntervalSeconds: 900,
+	updateKey: Uint8Array.from({ length: 56 }, (_, i) => 0x40 + i),
 });
 
 export interface World {
@@ -36,11 +43,21 @@ export interface World {
 	readonly arena: Arena;
 }
 
-/** A store on flash, opened. */
-export function openWorld(flash: FlashSimulator, crypto: Crypto = new NodeCrypto(), key = deviceKey()): World {
-	const arena = new Arena(KEY_STORE_ARENA_BYTES);
-	const store = new KeyStore(crypto, flash, key, AREA, arena);
+export interface Extras {
+	readonly key?: DeviceKey;
+	readonly part?: RecordPart;
+	readonly counter?: MonotonicCounter;
+	/** No witness has spoken yet. */
+	readonly isUnwitnessed?: boolean;
+}
+
+/** A store on flash, opened, and confirmed by a witness that knows nothing. */
+export function openWorld(flash: FlashSimulator, crypto: Crypto = new NodeCrypto(), extras: Extras = {}): World {
+	const { key = deviceKey(), part, counter, isUnwitnessed = false } = extras;
+	const arena = new Arena(keyStoreArenaBytes(part?.byteLengthMax ?? 0));
+	const store = new KeyStore(crypto, flash, key, AREA, arena, part, counter);
 	store.open();
+	if (!isUnwitnessed && store.isProvisioned) store.witness(0);
 	return { flash, store, arena };
 }
 
@@ -48,9 +65,10 @@ export function newFlash(options: FlashSimulatorOptions = {}): FlashSimulator {
 	return new FlashSimulator({ ...FLASH, ...options });
 }
 
-export function provisioned(crypto: Crypto = new NodeCrypto()): World {
-	const world = openWorld(newFlash(), crypto);
-	assert.equal(world.store.provision(PROVISIONING), Status.ok);
+export function provisioned(crypto: Crypto = new NodeCrypto(), extras: Extras = {}): World {
+	const world = openWorld(newFlash(), crypto, extras);
+	assert.equal(world.store.provision(PROVISIONING), Status.ok, "provision");
+	if (extras.isUnwitnessed !== true) assert.equal(world.store.witness(0), Status.ok, "witness");
 	return world;
 }
 
@@ -97,9 +115,9 @@ export class Server {
 	}
 }
 
-export function meterSeal(store: KeyStore, text: string, branch: 0 | 1 = 0): Uint8Array {
+export function meterSeal(store: KeyStore, text: string, branch: 0 | 1 = 0, type = 0x08): Uint8Array {
 	const into = new Uint8Array(text.length + 18);
-	return into.slice(0, store.sealMessage(branch, 0x08, Buffer.from(text), text.length, into));
+	return into.slice(0, store.sealMessage(branch, type, Buffer.from(text), text.length, into));
 }
 
 export function meterOpen(store: KeyStore, sealed: Uint8Array): string | Status {
