@@ -27,29 +27,6 @@ import {
 	type WitnessState,
 } from "./provisioning-target.js";
 
-/** What is used of `KeyStore`. */
-export interface ProvisioningKeys
-	extends Pick<
-		KeyStore,
-		| "counters"
-		| "isProvisioned"
-		| "epoch"
-		| "headSequence"
-		| "downIndex"
-		| "provision"
-		| "openMessage"
-		| "sealMessage"
-		| "factoryReset"
-	> {
-	readonly journal: Pick<KeyStore["journal"], "copyHeadTag">;
-	readonly generation: number;
-	readonly isRolledBack: boolean;
-	/** Prepares other roots in place of those that are there. */
-	stageReseed(from: DeviceFile): Status;
-	/** Writes them: the old keys or the new ones, never neither. */
-	commitReseed(): Status;
-}
-
 /** What the meter gives besides its key store. */
 export interface ProvisioningHost {
 	/** EUI-64 of the hardware, 8 bytes: a device file for another one is refused. */
@@ -61,8 +38,6 @@ export interface ProvisioningHost {
 	interval(): number;
 	/** No device file that begins on an earlier day is taken; 0: any. */
 	earliestEpoch(): number;
-	/** The largest head that a witness told of; 0: none has since the start, and nothing is sealed under old keys. */
-	witnessedSequence(): number;
 	/** See `ProvisioningTarget.read`. */
 	read(what: number, into: Uint8Array, offset: number, end: number): number;
 	/** Checks an ANCHOR against the calendar and rolls the day. */
@@ -78,13 +53,13 @@ export interface ProvisioningHost {
  * |---------------|------------------------------|-----------------------|-----------------------------------------|-----------|
  * | notFound      | no keys to renew or forget   | of another meter      | for another meter                       |           |
  * | notAuthorised | PROVISION, and it has keys   |                       | from the concentrator; for another file |           |
- * | replayed      |                              | generation is held already | used already                       | rolled back |
+ * | replayed      |                              | generation is held already | used already                       |           |
  * | outOfOrder    |                              | generation is not the next one | 32 messages or more ahead      |           |
  * | expired       |                              | begins on a day that is over | no longer valid                  |           |
  * | clockInvalid  |                              |                       | of a day that no ANCHOR has opened      |           |
  * | badTag        |                              |                       | not of this head end                    |           |
  *
- * Others are those of the decoders, of `KeyStore.openMessage` and of flash. The device file is looked at before the
+ * Others are those of the decoders, of `KeyStore.openAuthorisation` and of flash. The device file is looked at before the
  * authorisation is used up.
  */
 export class KeyStoreProvisioning implements ProvisioningTarget {
@@ -95,7 +70,7 @@ export class KeyStoreProvisioning implements ProvisioningTarget {
 	openStatus: Status = Status.ok;
 
 	readonly #crypto: Crypto;
-	readonly #keys: ProvisioningKeys;
+	readonly #keys: KeyStore;
 	readonly #host: ProvisioningHost;
 	readonly #header = createUnicastHeader();
 	readonly #content = new Uint8Array(CONTENT_PREFIX_BYTES + AUTHORISATION_BYTES);
@@ -104,7 +79,7 @@ export class KeyStoreProvisioning implements ProvisioningTarget {
 	readonly #keyReceipt = createKeyReceipt();
 	readonly #subject = new Uint8Array(SUBJECT_BYTES);
 
-	constructor(crypto: Crypto, keys: ProvisioningKeys, host: ProvisioningHost) {
+	constructor(crypto: Crypto, keys: KeyStore, host: ProvisioningHost) {
 		this.#crypto = crypto;
 		this.#keys = keys;
 		this.#host = host;
@@ -136,7 +111,7 @@ export class KeyStoreProvisioning implements ProvisioningTarget {
 
 	witness(into: WitnessState): void {
 		into.headSequence = this.#keys.headSequence;
-		into.witnessedSequence = this.#host.witnessedSequence();
+		into.witnessedSequence = this.#keys.witnessedSequence;
 		this.#keys.journal.copyHeadTag(into.headTag, 0);
 	}
 
@@ -200,8 +175,8 @@ export class KeyStoreProvisioning implements ProvisioningTarget {
 		meterSubject(this.#crypto, this.#host.id, keys.generation, this.#subject);
 		let status = this.#authorise(AuthorisationKind.decommission, sealed, sealedByteLength);
 		if (status !== Status.ok) return this.#refuse(Stage.authorisation, status);
-		// Without a witness an index might have been used before: no receipt then.
-		if (this.#host.witnessedSequence() > 0) this.#sealReceipt(OpticalRequest.decommission);
+		// The last message of these keys. The store seals none before a witness has confirmed its head.
+		this.#sealReceipt(OpticalRequest.decommission);
 		status = keys.factoryReset();
 		if (status !== Status.ok) {
 			this.receiptByteLength = 0;
@@ -232,7 +207,7 @@ export class KeyStoreProvisioning implements ProvisioningTarget {
 		if (header.branch !== Branch.endToEnd) return Status.notAuthorised; // PRV-13
 		if (header.type !== UnicastType.command || header.direction !== Direction.down) return Status.badKind; // PRV-14
 		if (byteLength !== this.#content.length + UNICAST_OVERHEAD_BYTES) return Status.badLength; // PRV-15
-		status = this.#keys.openMessage(sealed, byteLength, this.#content);
+		status = this.#keys.openAuthorisation(sealed, byteLength, this.#content);
 		if (status !== Status.ok) return status;
 		const content = this.#content;
 		const authorisation = this.#authorisation;

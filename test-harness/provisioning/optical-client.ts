@@ -95,8 +95,6 @@ const ANCHOR_TEXTS: Readonly<Record<number, string>> = {
 
 const KEY_STORE_TEXTS: Readonly<Record<number, string>> = {
 	[Status.busy]: "the key store is in the middle of something else; try again",
-	[Status.rolledBack]: "the meter's flash is older than what the concentrator remembers; decommission it or send it in",
-	[Status.replayed]: "the meter's flash is older than what the concentrator remembers; decommission it or send it in",
 	[Status.corrupt]: "the meter's flash cannot be written; restart the meter and try again, then send it in",
 	[Status.storageFull]: "the meter's key journal is used up; send it in",
 	[Status.badVersion]: "the keys are of a newer firmware; update the meter first",
