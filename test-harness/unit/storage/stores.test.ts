@@ -18,8 +18,9 @@ test("the plan: areas follow one another, fill the partition, and hold what they
 		layout.PROFILE_SECTORS,
 		layout.EVENT_SECTORS,
 		layout.KEY_SECTORS,
-		layout.FIRMWARE_SECTORS,
-		layout.SPARE_SECTORS,
+		layout.UPDATE_SECTORS,
+		layout.FIRMWARE_A_SECTORS,
+		layout.FIRMWARE_B_SECTORS,
 	];
 	let next = 0;
 	for (const area of areas) {
@@ -27,10 +28,11 @@ test("the plan: areas follow one another, fill the partition, and hold what they
 		next += area.sectorCount;
 	}
 	assert.equal(next, layout.STORAGE_SECTORS);
-	assert.equal(layout.STORAGE_SECTORS * layout.SECTOR_BYTES, 1024 * 1024);
+	assert.equal(layout.STORAGE_SECTORS * layout.SECTOR_BYTES, 1536 * 1024);
 	assert.equal(recordsHeldMin(layout.REGISTER_SECTORS.sectorCount, 4096, 560), 441);
 	assert.equal(recordsHeldMin(layout.PROFILE_SECTORS.sectorCount, 4096, 52), 5985);
 	assert.equal(recordsHeldMin(layout.EVENT_SECTORS.sectorCount, 4096, 52), 945);
+	assert.equal(recordsHeldMin(layout.UPDATE_SECTORS.sectorCount, 4096, 12), 381);
 });
 
 test("profile: rows come back as they were, to the largest energy", () => {
