@@ -18,6 +18,7 @@ export const Kind = Object.freeze({
 	receipt: 0x10,
 	audit: 0x11,
 	auditHead: 0x12,
+	updateStatus: 0x18,
 	time: 0x81,
 	profileRequest: 0x82,
 	eventsRequest: 0x83,
@@ -29,6 +30,12 @@ export const Kind = Object.freeze({
 	receiptRequest: 0x91,
 	auditRequest: 0x92,
 	anchor: 0x93,
+	updateOffer: 0x98,
+	updateSignature: 0x99,
+	updateBlock: 0x9a,
+	updateActivate: 0x9b,
+	updateStatusRequest: 0x9c,
+	updateCancel: 0x9d,
 } as const);
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
