@@ -335,6 +335,14 @@ export class Registry {
 		this.#fill(this.#active(id), into);
 	}
 
+	/** The newest keys again, for a device file that got lost on its way. Refused once the meter is known to have them. */
+	newestKeys(id: string, into: DeviceFile): void {
+		const entry = this.#active(id);
+		if (entry.generation === entry.newestGeneration)
+			throw new UserError(`${id} has its newest keys, and keys are never given twice; renew them`);
+		this.#fill(entry, into);
+	}
+
 	/** The meter is known to have the keys of this generation. */
 	confirmMeter(id: string, generation: number): void {
 		const entry = this.#active(id);

@@ -159,3 +159,17 @@ test("a delegated block gives its sixteen days, and no seed is the same for two 
 	assert.deepEqual(seed, delegated[0]!.seed, "out of R_N of the device file");
 	assert.notDeepEqual(registry.delegate(1, 9100 >> 4)[1]!.seed, registry.delegate(1, 9100 >> 4)[0]!.seed);
 });
+
+test("the newest keys are given again until the meter is known to have them", () => {
+	const { registry } = newRegistry();
+	const file = createDeviceFile();
+	registry.addMeter(ID, 1, 2, 9001, file);
+	const again = createDeviceFile();
+	registry.newestKeys(ID, again);
+	assert.deepEqual(again, file);
+	registry.confirmMeter(ID, 1);
+	assert.throws(() => registry.newestKeys(ID, again), /never given twice/);
+	registry.renewMeter(ID, 9002, file);
+	registry.newestKeys(ID, again);
+	assert.deepEqual(again, file);
+});
