@@ -96,9 +96,8 @@ export class ControlState {
 		const bytes = new Uint8Array(SETTINGS_BYTES_MAX);
 		status = this.#store.load(bytes);
 		if (status === Status.notFound) return Status.ok;
-		const { newestSequence, oldestSequence } = this.#store.log;
-		// A cut in the very first save: nothing was ever set.
-		if (status === Status.badChecksum && newestSequence === 0 && oldestSequence === 1) return Status.ok;
+		// A cut in the very first save leaves one slot that is not good: nothing was ever set.
+		if (status === Status.badChecksum && this.#store.log.nextSequence <= 2) return Status.ok;
 		if (status !== Status.ok) return status;
 		if (this.#store.version !== CONTROL_STATE_VERSION) {
 			this.#isForeign = this.#store.version > CONTROL_STATE_VERSION;

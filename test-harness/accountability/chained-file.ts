@@ -84,6 +84,7 @@ function scan(path: string): Scan {
 	}
 	found.tornBytes = bytes.length - start;
 	found.verdict = { status: "ok", sequence: found.rows.length, text: `${found.rows.length} rows` };
+	if (found.tornBytes > 0) found.verdict.text += `, and ${found.tornBytes} bytes of a row that was never finished`;
 	return found;
 }
 
