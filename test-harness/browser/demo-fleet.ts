@@ -6,10 +6,10 @@ import type { ProfileRow } from "../../src/messages/profile.js";
 import { NOT_AVAILABLE } from "../../src/messages/reading.js";
 import { Unit } from "../../src/messages/snapshot.js";
 import { EventCode } from "../../src/metrology/events.js";
-import type { ProcessReply } from "../concentrator/process.js";
+import type { ProcessReply } from "../head-end/process.js";
 import { ROOT } from "../root.js";
-import { temporaryFolder } from "../unit/concentrator/bench.js";
-import { FakeMeter, TestBroker } from "../unit/concentrator/fake-meter.js";
+import { temporaryFolder } from "../unit/head-end/bench.js";
+import { FakeMeter, TestBroker } from "../unit/head-end/fake-meter.js";
 
 /** A house, as far as a page can see it. */
 interface House {
@@ -76,7 +76,7 @@ function watts(index: number, phase: number, utcSeconds: number): number {
 	return house.baseWatts[phase]! * habit * jitter + fridge + kettle - (house.solarWatts / house.phases) * sun;
 }
 
-/** A fleet of fake meters over a real broker, and the real concentrator process on a virtual clock. */
+/** A fleet of fake meters over a real broker, and the real head end process on a virtual clock. */
 export class DemoFleet {
 	readonly folder = temporaryFolder();
 	readonly meters: FakeMeter[] = [];
@@ -97,7 +97,7 @@ export class DemoFleet {
 		const fleet = new DemoFleet(noon - options.hours * 3600);
 		fleet.broker = await TestBroker.start();
 		fleet.#child = fork(
-			join(ROOT, "test-harness", "concentrator", "main.ts"),
+			join(ROOT, "test-harness", "head-end", "main.ts"),
 			[
 				JSON.stringify({
 					brokerUrl: fleet.broker.url,
@@ -268,7 +268,7 @@ export class DemoFleet {
 		});
 	}
 
-	/** Lets time pass for meters and concentrator. */
+	/** Lets time pass for meters and head end. */
 	async step(seconds: number, withReadings = true): Promise<void> {
 		this.now += seconds;
 		for (let index = 0; index < this.meters.length; index++) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { tool } from "../tools.js";
-import { until } from "../unit/concentrator/fake-meter.js";
+import { until } from "../unit/head-end/fake-meter.js";
 import { DemoFleet } from "./demo-fleet.js";
 
 const { path: executablePath, skip } = tool("chromium");

@@ -1,14 +1,14 @@
 import type { Socket } from "node:net";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { onlineTopic, TOPIC_ROOT, upTopic } from "../../src/messages/topics.js";
-import type { ConcentratorClock } from "./clock.js";
-import type { ConcentratorLink } from "./concentrator.js";
+import type { ServerClock } from "../clock.js";
+import type { HeadEndLink } from "../head-end/head-end.js";
 
 export interface BrokerLinkOptions {
 	readonly url: string;
 	/** Stable over restarts: names the session in which the broker keeps messages while we are away. */
 	readonly clientId: string;
-	readonly clock: ConcentratorClock;
+	readonly clock: ServerClock;
 	readonly log: (line: string) => void;
 	/** One message at a time; it is acknowledged to the broker when the promise resolves. A rejection suspends the link. */
 	readonly receive: (topic: string, payload: Uint8Array) => Promise<void>;
@@ -35,7 +35,7 @@ function reason(error: Error & { code?: string | number; errors?: (Error & { cod
  * The connection to the broker: MQTT 3.1.1, a session that lasts, QoS 1 both ways. Every attempt is a client of its
  * own, so that nothing of a dead connection acts on the next; reconnecting runs on real time, whatever the clock.
  */
-export class BrokerLink implements ConcentratorLink {
+export class BrokerLink implements HeadEndLink {
 	readonly #options: BrokerLinkOptions;
 	readonly url: string;
 	connected = false;

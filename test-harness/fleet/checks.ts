@@ -1,6 +1,6 @@
 import type { VirtualBoard } from "../board/virtual-board.js";
-import type { ProfileRowView } from "../concentrator/api.js";
-import type { MeterCollection } from "../concentrator/concentrator.js";
+import type { ProfileRowView } from "../head-end/api.js";
+import type { MeterCollection } from "../head-end/head-end.js";
 import type { Monitor } from "./monitor.js";
 import type { World } from "./world.js";
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { MeterCollection } from "../concentrator/concentrator.js";
+import type { MeterCollection } from "../head-end/head-end.js";
 import { UserError } from "../user-error.js";
 
 export interface ConcentratorOptions {
@@ -52,7 +52,7 @@ export class ConcentratorProcess {
 	/** @param script the module to fork; another one in tests */
 	constructor(
 		options: ConcentratorOptions,
-		script = fileURLToPath(new URL("../concentrator/main.ts", import.meta.url)),
+		script = fileURLToPath(new URL("../head-end/main.ts", import.meta.url)),
 	) {
 		this.#options = options;
 		this.#script = script;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { VirtualBoard } from "../../board/virtual-board.js";
-import type { ProfileRowView } from "../../concentrator/api.js";
+import type { ProfileRowView } from "../../head-end/api.js";
 import { planChaos } from "../../fleet/chaos.js";
 import { compareEnergy, judgeIntervals } from "../../fleet/checks.js";
 import type { Heard } from "../../fleet/monitor.js";

@@ -154,7 +154,7 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 
 	// --- power over time ---
 	const historyElement = h("div", { class: "chart history", "data-empty": "No reading yet." });
-	const history = panel("Power over time", { note: "readings kept by the concentrator" }, historyElement);
+	const history = panel("Power over time", { note: "readings kept by the head end" }, historyElement);
 	const historyChart = chart(historyElement, "power per phase over time");
 
 	// --- load profile ---
@@ -199,7 +199,7 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 		const summary = live.meters.get(id) ?? meter;
 		if (!summary) {
 			setText(state, live.loaded ? "not known" : "");
-			setText(subtitle, live.loaded ? "No such meter has spoken to this concentrator." : "");
+			setText(subtitle, live.loaded ? "No such meter has spoken to this head end." : "");
 			return;
 		}
 		setText(state, STATE_WORDS[summary.state]);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { ROOT } from "../root.js";
 
-const SOURCE = join(ROOT, "test-harness", "concentrator", "page");
+const SOURCE = join(ROOT, "test-harness", "head-end", "page");
 
 /** Where the built page lies. */
 export const PAGE_FOLDER = join(ROOT, "build", "page");

@@ -24,6 +24,7 @@ import {
 } from "../../src/messages/profile.js";
 import { createReading, decodeReading, type Reading, ReadingFlag } from "../../src/messages/reading.js";
 import { downTopic, TOPIC_ROOT } from "../../src/messages/topics.js";
+import type { ServerClock } from "../clock.js";
 import type {
 	CaptureView,
 	DiagnosticsView,
@@ -40,7 +41,6 @@ import type {
 	SnapshotView,
 	StatusView,
 } from "./api.js";
-import type { ConcentratorClock } from "./clock.js";
 import { SEQUENCE_LEAP_MAX, SequenceLog, type SequenceLogRecord } from "./sequence-log.js";
 import { RecordKind, recordKey, type Store, type StoredRecord, StoreError, type Write } from "./store.js";
 import {
@@ -56,7 +56,7 @@ import {
 } from "./views.js";
 
 /** The way to the broker. `publish` is never called while it is down. */
-export interface ConcentratorLink {
+export interface HeadEndLink {
 	readonly connected: boolean;
 	readonly url: string;
 	readonly sinceUtcSeconds: number;
@@ -65,8 +65,8 @@ export interface ConcentratorLink {
 	publish(topic: string, payload: Uint8Array): void;
 }
 
-export interface ConcentratorOptions {
-	readonly clock: ConcentratorClock;
+export interface HeadEndOptions {
+	readonly clock: ServerClock;
 	readonly store: Store;
 	readonly log: (line: string) => void;
 	/** Only these meters are enrolled; absent: every meter that speaks. */
@@ -212,7 +212,7 @@ function stamped(receivedUtcSeconds: number, raw: Uint8Array): Buffer {
 const RECORD_OF = { profile: RecordKind.profile, events: RecordKind.event } as const;
 const CONFLICT_OF = { profile: RecordKind.profileConflict, events: RecordKind.eventConflict } as const;
 
-/** All that the concentrator knows of one meter. */
+/** All that the head end knows of one meter. */
 class MeterState {
 	readonly id: string;
 	readonly envelope: Envelope;
@@ -315,13 +315,13 @@ class MeterState {
  * keeps their clocks in step. Bytes from a meter never make it throw; a failing store does (`StoreError`), and then
  * the caller stops receiving until `reload`.
  */
-export class Concentrator {
-	readonly #clock: ConcentratorClock;
+export class HeadEnd {
+	readonly #clock: ServerClock;
 	readonly #store: Store;
 	readonly #log: (line: string) => void;
 	readonly #allow: ReadonlySet<string> | undefined;
 	readonly #envelopeFor: (identifier: string) => Envelope;
-	#link: ConcentratorLink | undefined;
+	#link: HeadEndLink | undefined;
 	readonly #meters = new Map<string, MeterState>();
 	/** Fetches that may be sent, in the order in which they came: fair between meters. */
 	readonly #ready = new Set<Fetch>();
@@ -348,7 +348,7 @@ export class Concentrator {
 	readonly #sealed = new Uint8Array(512);
 	readonly #control: Control = createControl();
 
-	constructor(options: ConcentratorOptions) {
+	constructor(options: HeadEndOptions) {
 		this.#clock = options.clock;
 		this.#store = options.store;
 		this.#log = options.log;
@@ -373,13 +373,13 @@ export class Concentrator {
 		this.#clock.after(seconds, again);
 	}
 
-	setLink(link: ConcentratorLink): void {
+	setLink(link: HeadEndLink): void {
 		this.#link = link;
 	}
 
 	close(): void {
 		this.#closed = true;
-		for (const meter of this.#meters.values()) this.#cancelAll(meter, "the concentrator stops");
+		for (const meter of this.#meters.values()) this.#cancelAll(meter, "the head end stops");
 	}
 
 	/** After the store failed and was opened again. @throws StoreError */
@@ -550,7 +550,7 @@ export class Concentrator {
 		const kind = this.#opened[0]!;
 		if (!enrolled) {
 			// Only what tells of a meter enrols one. A hello is best, since it tells all positions; a meter that was
-			// connected before this concentrator first started sends it at its next connection only.
+			// connected before this head end first started sends it at its next connection only.
 			if (kind !== Kind.hello && kind !== Kind.reading && kind !== Kind.profile && kind !== Kind.events)
 				return Status.notFound;
 			if (this.#meters.size >= LIMITS.metersMax) return Status.storageFull;
@@ -1611,7 +1611,7 @@ export interface MeterCollection {
 	eventNext: number;
 	eventsStored: number;
 	eventsMissing: { first: number; next: number }[];
-	/** Since enrolment, restarts of the concentrator included. */
+	/** Since enrolment, restarts of the head end included. */
 	readings: number;
 	lastReadingUtcSeconds: number | null;
 	lastRegisters: number[] | null;

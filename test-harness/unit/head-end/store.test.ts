@@ -14,14 +14,7 @@ import {
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ClassicLevel } from "classic-level";
-import {
-	type Engine,
-	type EngineIterator,
-	RecordKind,
-	recordKey,
-	Store,
-	StoreError,
-} from "../../concentrator/store.js";
+import { type Engine, type EngineIterator, RecordKind, recordKey, Store, StoreError } from "../../head-end/store.js";
 import { ROOT } from "../../root.js";
 import { temporaryFolder } from "./bench.js";
 
@@ -86,7 +79,7 @@ test("another process has it: a clear line", async () => {
 	const store = await Store.open(path);
 	await assert.rejects(
 		Store.open(path),
-		isStoreError("locked", /another process uses it; stop that concentrator or name another/),
+		isStoreError("locked", /another process uses it; stop that head end or name another/),
 	);
 	await store.close();
 });
@@ -242,7 +235,7 @@ test("a full disk: a clear line, nothing more is taken until a reopened store wr
 
 /** Runs a script that opens a store and writes rows, told what to do by its arguments. */
 function writer(path: string, shell?: string): ChildProcess {
-	const script = join(ROOT, "test-harness", "unit", "concentrator", "store-writer.ts");
+	const script = join(ROOT, "test-harness", "unit", "head-end", "store-writer.ts");
 	const args = ["--import", "tsx", script, path];
 	return shell === undefined
 		? spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] })

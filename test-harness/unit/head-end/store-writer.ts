@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { RecordKind, recordKey, Store, StoreError } from "../../concentrator/store.js";
+import { RecordKind, recordKey, Store, StoreError } from "../../head-end/store.js";
 
 // Child of store.test.ts: writes rows after the last one, and says so only when they are on the disk.
 const ID = "0011223344556677";

@@ -1,7 +1,7 @@
+import { RealClock, type ServerClock, VirtualClock } from "../clock.js";
+import { BrokerLink } from "../concentrator/broker-link.js";
 import { UserError } from "../user-error.js";
-import { BrokerLink } from "./broker-link.js";
-import { type ConcentratorClock, RealClock, VirtualClock } from "./clock.js";
-import { Concentrator, type MeterCollection } from "./concentrator.js";
+import { HeadEnd, type MeterCollection } from "./head-end.js";
 import { HttpServer } from "./server.js";
 import { Store, StoreError } from "./store.js";
 
@@ -68,7 +68,7 @@ function parseOptions(text: string | undefined): ParsedOptions {
 		given = JSON.parse(text ?? "") as Partial<ProcessOptions>;
 		if (typeof given !== "object" || given === null) throw new SyntaxError("not an object");
 	} catch {
-		throw new UserError('concentrator: give the options as one JSON text, at least {"brokerUrl":…,"storePath":…}');
+		throw new UserError('head end: give the options as one JSON text, at least {"brokerUrl":…,"storePath":…}');
 	}
 	const {
 		brokerUrl,
@@ -82,18 +82,17 @@ function parseOptions(text: string | undefined): ParsedOptions {
 		repair = false,
 	} = given;
 	if (typeof brokerUrl !== "string" || !/^(mqtt|mqtts|tcp|ws|wss):\/\/[^/]+/.test(brokerUrl))
-		throw new UserError(`concentrator: brokerUrl must look like mqtt://host:port, not ${JSON.stringify(brokerUrl)}`);
-	if (typeof storePath !== "string" || storePath === "")
-		throw new UserError("concentrator: storePath must name a folder");
+		throw new UserError(`head end: brokerUrl must look like mqtt://host:port, not ${JSON.stringify(brokerUrl)}`);
+	if (typeof storePath !== "string" || storePath === "") throw new UserError("head end: storePath must name a folder");
 	if (!Number.isInteger(httpPort) || httpPort < -1 || httpPort > 65_535)
-		throw new UserError("concentrator: httpPort must be a whole number from 0 to 65535, or -1 for no server");
-	if (clock !== "real" && clock !== "virtual") throw new UserError('concentrator: clock must be "real" or "virtual"');
+		throw new UserError("head end: httpPort must be a whole number from 0 to 65535, or -1 for no server");
+	if (clock !== "real" && clock !== "virtual") throw new UserError('head end: clock must be "real" or "virtual"');
 	if (startUtcSeconds !== undefined && !(startUtcSeconds >= 0 && startUtcSeconds < 2 ** 32 - 1))
-		throw new UserError("concentrator: startUtcSeconds must be seconds since 2000-01-01T00:00:00Z");
+		throw new UserError("head end: startUtcSeconds must be seconds since 2000-01-01T00:00:00Z");
 	if (clock === "virtual" && startUtcSeconds === undefined)
-		throw new UserError("concentrator: a virtual clock needs startUtcSeconds");
+		throw new UserError("head end: a virtual clock needs startUtcSeconds");
 	if (allow !== undefined && !(Array.isArray(allow) && allow.every((id) => /^[0-9a-f]{16}$/.test(id))))
-		throw new UserError("concentrator: allow must be a list of identifiers of 16 lower-case hexadecimal digits");
+		throw new UserError("head end: allow must be a list of identifiers of 16 lower-case hexadecimal digits");
 	return { brokerUrl, storePath, httpPort, httpHost, clock, startUtcSeconds, quiet, allow, repair };
 }
 
@@ -105,11 +104,11 @@ function send(reply: ProcessReply): Promise<void> {
 	});
 }
 
-/** A running concentrator with its store, link and server. */
-export class ConcentratorProcess {
+/** A running head end with its store, link and server. */
+export class HeadEndProcess {
 	readonly #store: Store;
-	readonly #clock: ConcentratorClock;
-	readonly #concentrator: Concentrator;
+	readonly #clock: ServerClock;
+	readonly #headEnd: HeadEnd;
 	readonly #link: BrokerLink;
 	readonly #server: HttpServer | undefined;
 	readonly #log: (line: string) => void;
@@ -120,25 +119,25 @@ export class ConcentratorProcess {
 
 	private constructor(
 		store: Store,
-		clock: ConcentratorClock,
-		concentrator: Concentrator,
+		clock: ServerClock,
+		headEnd: HeadEnd,
 		link: BrokerLink,
 		server: HttpServer | undefined,
 		log: (line: string) => void,
 	) {
 		this.#store = store;
 		this.#clock = clock;
-		this.#concentrator = concentrator;
+		this.#headEnd = headEnd;
 		this.#link = link;
 		this.#server = server;
 		this.#log = log;
 	}
 
 	/** @throws UserError, StoreError: one line for the user */
-	static async open(text: string | undefined): Promise<ConcentratorProcess> {
+	static async open(text: string | undefined): Promise<HeadEndProcess> {
 		const options = parseOptions(text);
 		const log = (line: string): void => {
-			if (!options.quiet) process.stderr.write(`concentrator: ${line}\n`);
+			if (!options.quiet) process.stderr.write(`head end: ${line}\n`);
 		};
 		const clock =
 			options.clock === "virtual" ? new VirtualClock(options.startUtcSeconds!) : new RealClock(options.startUtcSeconds);
@@ -149,25 +148,25 @@ export class ConcentratorProcess {
 			);
 		let server: HttpServer | undefined;
 		try {
-			const concentrator = new Concentrator({ clock, store, log, allow: options.allow });
-			await concentrator.start();
-			const holder: { process?: ConcentratorProcess } = {};
+			const headEnd = new HeadEnd({ clock, store, log, allow: options.allow });
+			await headEnd.start();
+			const holder: { process?: HeadEndProcess } = {};
 			const link = new BrokerLink({
 				url: options.brokerUrl,
-				clientId: `wattlock-concentrator-${store.instance}`,
+				clientId: `wattlock-head-end-${store.instance}`,
 				clock,
 				log,
-				receive: (topic, payload) => concentrator.receive(topic, payload),
-				onUp: () => concentrator.linkUp(),
-				onDown: () => concentrator.linkDown(),
+				receive: (topic, payload) => headEnd.receive(topic, payload),
+				onUp: () => headEnd.linkUp(),
+				onDown: () => headEnd.linkDown(),
 				onReceiveFailed: (error) => holder.process?.storeFailed(error),
 			});
-			concentrator.setLink(link);
+			headEnd.setLink(link);
 			if (options.httpPort >= 0) {
-				server = new HttpServer(concentrator);
+				server = new HttpServer(headEnd);
 				await server.listen(options.httpPort, options.httpHost);
 			}
-			const self = new ConcentratorProcess(store, clock, concentrator, link, server, log);
+			const self = new HeadEndProcess(store, clock, headEnd, link, server, log);
 			holder.process = self;
 			self.httpPort = server?.port ?? -1;
 			link.start();
@@ -187,22 +186,20 @@ export class ConcentratorProcess {
 	storeFailed(error: unknown): void {
 		if (!(error instanceof StoreError)) {
 			// a bug of ours: better a restart from the store than going on with half a state
-			process.stderr.write(
-				`concentrator: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-			);
+			process.stderr.write(`head end: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
 			process.exit(3);
 		}
-		process.stderr.write(`concentrator: ${error.message}\n`);
+		process.stderr.write(`head end: ${error.message}\n`);
 		const retry = async (): Promise<void> => {
 			if (this.#stopping) return;
 			try {
 				await this.#store.reopen();
-				await this.#concentrator.reload();
+				await this.#headEnd.reload();
 			} catch {
 				this.#clock.after(STORE_RETRY_SECONDS, () => void retry()); // said once already
 				return;
 			}
-			process.stderr.write(`concentrator: store ${this.#store.path}: takes writes again, collecting goes on\n`);
+			process.stderr.write(`head end: store ${this.#store.path}: takes writes again, collecting goes on\n`);
 			this.#link.resume();
 		};
 		this.#clock.after(STORE_RETRY_SECONDS, () => void retry());
@@ -216,10 +213,10 @@ export class ConcentratorProcess {
 					await this.#advance(request.utcSeconds);
 					break;
 				case "summary":
-					await send({ type: "summary", meters: this.#concentrator.summary() });
+					await send({ type: "summary", meters: this.#headEnd.summary() });
 					break;
 				case "collect":
-					this.#concentrator.collect();
+					this.#headEnd.collect();
 					await send({ type: "collecting" });
 					break;
 				case "stop":
@@ -241,15 +238,15 @@ export class ConcentratorProcess {
 		const deadline = performance.now() + ADVANCE_MILLISECONDS_MAX;
 		const complete = await this.#link.barrier(deadline - performance.now());
 		if (this.#clock instanceof VirtualClock) this.#clock.advance(utcSeconds);
-		this.#concentrator.stepDone();
+		this.#headEnd.stepDone();
 		if (this.#link.connected) await this.#link.flushed(deadline - performance.now());
-		const { received, stored } = this.#concentrator.messages;
+		const { received, stored } = this.#headEnd.messages;
 		await send({
 			type: "advanced",
 			utcSeconds: this.#clock.utcSeconds(),
 			received,
 			stored,
-			pending: this.#concentrator.pending,
+			pending: this.#headEnd.pending,
 			complete,
 		});
 	}
@@ -257,7 +254,7 @@ export class ConcentratorProcess {
 	stop(): Promise<void> {
 		this.#stopping ??= (async () => {
 			await this.#link.stop();
-			this.#concentrator.close();
+			this.#headEnd.close();
 			await this.#server?.close();
 			this.#clock.close();
 			await this.#store.close();
@@ -269,9 +266,9 @@ export class ConcentratorProcess {
 
 /** The process: with a parent over IPC, or alone until SIGINT or SIGTERM. */
 export async function run(optionsText: string | undefined): Promise<void> {
-	let running: ConcentratorProcess;
+	let running: HeadEndProcess;
 	try {
-		running = await ConcentratorProcess.open(optionsText);
+		running = await HeadEndProcess.open(optionsText);
 	} catch (error) {
 		if (!(error instanceof UserError) && !(error instanceof StoreError)) throw error;
 		process.stderr.write(`${error.message}\n`);
@@ -289,6 +286,5 @@ export async function run(optionsText: string | undefined): Promise<void> {
 		process.on("disconnect", stop); // the parent is gone
 	}
 	await send({ type: "ready", httpPort: running.httpPort });
-	if (!process.send && running.httpPort >= 0)
-		process.stderr.write(`concentrator: http://127.0.0.1:${running.httpPort}/\n`);
+	if (!process.send && running.httpPort >= 0) process.stderr.write(`head end: http://127.0.0.1:${running.httpPort}/\n`);
 }

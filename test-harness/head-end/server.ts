@@ -4,11 +4,11 @@ import fastifyWebsocket from "@fastify/websocket";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { WebSocket } from "ws";
 import { Kind } from "../../src/messages/kinds.js";
+import { UTC_EPOCH_UNIX_SECONDS } from "../clock.js";
 import { UserError } from "../user-error.js";
 import type { LiveMessage, ProfileRowView, ReadingView } from "./api.js";
 import { buildPage } from "./build-page.js";
-import { UTC_EPOCH_UNIX_SECONDS } from "./clock.js";
-import { AskError, type Change, type Concentrator, StoreError } from "./concentrator.js";
+import { AskError, type Change, type HeadEnd, StoreError } from "./head-end.js";
 
 const CONTENT_SECURITY_POLICY = [
 	"default-src 'none'",
@@ -116,7 +116,7 @@ function queryInteger(
 
 /** The HTTP and WebSocket interface, and the page. */
 export class HttpServer {
-	readonly #concentrator: Concentrator;
+	readonly #headEnd: HeadEnd;
 	readonly #sockets = new Set<Socket>();
 	readonly #fastify: FastifyInstance = fastify({ forceCloseConnections: true, bodyLimit: 16_384 });
 	readonly #live = new Set<WebSocket>();
@@ -127,8 +127,8 @@ export class HttpServer {
 	#hosts: ReadonlySet<string> | undefined;
 	port = -1;
 
-	constructor(concentrator: Concentrator) {
-		this.#concentrator = concentrator;
+	constructor(headEnd: HeadEnd) {
+		this.#headEnd = headEnd;
 	}
 
 	/**
@@ -140,7 +140,7 @@ export class HttpServer {
 		server.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
 			const code = error instanceof StoreError ? 503 : (error.statusCode ?? 500);
 			if (code >= 500 && !(error instanceof StoreError) && !(error instanceof HttpError))
-				process.stderr.write(`concentrator: ${error.stack ?? error.message}\n`);
+				process.stderr.write(`head end: ${error.stack ?? error.message}\n`);
 			reply.code(code).send({ error: error.message });
 		});
 		server.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: "no such address" }));
@@ -181,16 +181,16 @@ export class HttpServer {
 		// Only names of this computer, so that a foreign page cannot reach us through a name of its own.
 		if (host === "127.0.0.1" || host === "localhost" || host === "::1")
 			this.#hosts = new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${this.port}`));
-		this.#concentrator.onChange = (id, change) => this.#onChange(id, change);
+		this.#headEnd.onChange = (id, change) => this.#onChange(id, change);
 		this.#statusTimer = setInterval(() => {
-			if (this.#live.size > 0) this.#push({ type: "status", status: this.#concentrator.statusView() });
+			if (this.#live.size > 0) this.#push({ type: "status", status: this.#headEnd.statusView() });
 		}, STATUS_MILLISECONDS);
 	}
 
 	async close(): Promise<void> {
 		clearTimeout(this.#liveTimer);
 		clearInterval(this.#statusTimer);
-		this.#concentrator.onChange = () => {};
+		this.#headEnd.onChange = () => {};
 		for (const socket of this.#live) socket.terminate();
 		// a refused upgrade leaves a socket that is no longer the HTTP server's: without this, close would wait for it
 		for (const socket of this.#sockets) socket.destroy();
@@ -208,25 +208,25 @@ export class HttpServer {
 
 	#id(request: FastifyRequest): string {
 		const { id } = request.params as { id: string };
-		if (!this.#concentrator.has(id)) throw new HttpError(404, "no such meter");
+		if (!this.#headEnd.has(id)) throw new HttpError(404, "no such meter");
 		return id;
 	}
 
 	#routes(): void {
 		const server = this.#fastify;
-		const concentrator = this.#concentrator;
-		server.get("/api/status", () => concentrator.statusView());
-		server.get("/api/meters", () => concentrator.ids().map((id) => concentrator.summaryView(id)));
-		server.get("/api/meters/:id", (request) => concentrator.meterView(this.#id(request)));
+		const headEnd = this.#headEnd;
+		server.get("/api/status", () => headEnd.statusView());
+		server.get("/api/meters", () => headEnd.ids().map((id) => headEnd.summaryView(id)));
+		server.get("/api/meters/:id", (request) => headEnd.meterView(this.#id(request)));
 		server.get("/api/power", (request) =>
-			concentrator.powerView(
+			headEnd.powerView(
 				queryInteger(request, "seconds", 60, 86_400, 3600),
 				queryInteger(request, "points", 10, 2000, 360),
 			),
 		);
 		const profile = async (request: FastifyRequest, reply: FastifyReply, csv: boolean): Promise<unknown> => {
 			const id = this.#id(request);
-			const view = await concentrator.profileView(
+			const view = await headEnd.profileView(
 				id,
 				queryTime(request, "from", 0),
 				queryTime(request, "to", Number.POSITIVE_INFINITY),
@@ -240,14 +240,14 @@ export class HttpServer {
 		);
 		server.get("/api/meters/:id/profile.csv", (request, reply) => profile(request, reply, true));
 		server.get("/api/meters/:id/events", (request) =>
-			concentrator.eventsView(this.#id(request), queryInteger(request, "limit", 1, 100_000, 10_000)),
+			headEnd.eventsView(this.#id(request), queryInteger(request, "limit", 1, 100_000, 10_000)),
 		);
 		server.get("/api/meters/:id/readings", (request) =>
-			concentrator.readingsView(this.#id(request), queryTime(request, "since", 0)),
+			headEnd.readingsView(this.#id(request), queryTime(request, "since", 0)),
 		);
 		const ask = async (id: string, kind: number, first = 0): Promise<unknown> => {
 			try {
-				return await concentrator.ask(id, kind, first);
+				return await headEnd.ask(id, kind, first);
 			} catch (error) {
 				if (!(error instanceof AskError)) throw error;
 				const code = { unknown: 404, offline: 503, timedOut: 504, refused: 502 }[error.reason];
@@ -275,8 +275,8 @@ export class HttpServer {
 		socket.on("error", () => socket.terminate());
 		socket.on("close", () => this.#live.delete(socket));
 		this.#live.add(socket);
-		this.#sendTo(socket, JSON.stringify({ type: "status", status: this.#concentrator.statusView() } as LiveMessage));
-		const meters = this.#concentrator.ids().map((id) => this.#concentrator.summaryView(id)!);
+		this.#sendTo(socket, JSON.stringify({ type: "status", status: this.#headEnd.statusView() } as LiveMessage));
+		const meters = this.#headEnd.ids().map((id) => this.#headEnd.summaryView(id)!);
 		this.#sendTo(socket, JSON.stringify({ type: "fleet", meters } as LiveMessage));
 	}
 
@@ -296,7 +296,7 @@ export class HttpServer {
 		if (!changes) this.#changed.set(id, (changes = new Set()));
 		changes.add(change);
 		if (change === "reading") {
-			const reading = this.#concentrator.latestReading(id);
+			const reading = this.#headEnd.latestReading(id);
 			const readings = this.#readings.get(id) ?? [];
 			if (reading) readings.push(reading);
 			if (readings.length > 20) readings.shift();
@@ -307,7 +307,7 @@ export class HttpServer {
 
 	#pushChanges(): void {
 		this.#liveTimer = undefined;
-		const meters = [...this.#changed.keys()].flatMap((id) => this.#concentrator.summaryView(id) ?? []);
+		const meters = [...this.#changed.keys()].flatMap((id) => this.#headEnd.summaryView(id) ?? []);
 		if (meters.length > 0) this.#push({ type: "meters", meters });
 		for (const [id, changes] of this.#changed) {
 			const readings = this.#readings.get(id);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Kind } from "../../../src/messages/kinds.js";
 import { upTopic } from "../../../src/messages/topics.js";
-import type { CaptureView, DiagnosticsView, SnapshotView } from "../../concentrator/api.js";
-import { type AskError, LIMITS } from "../../concentrator/concentrator.js";
+import type { CaptureView, DiagnosticsView, SnapshotView } from "../../head-end/api.js";
+import { type AskError, LIMITS } from "../../head-end/head-end.js";
 import { seed } from "../../seed.js";
 import { Bench, START_UTC } from "./bench.js";
 import { row, TestBroker, until } from "./fake-meter.js";
@@ -71,7 +71,7 @@ test("the last row lost is found without a later one, from the meter's own clock
 		assert.equal(bench.summary(meter.id).profileNext, 2);
 	}));
 
-test("a meter that was connected before the concentrator first started: rows older than the first seen are found", () =>
+test("a meter that was connected before the head end first started: rows older than the first seen are found", () =>
 	withBench(async (bench) => {
 		const meter = await bench.meter();
 		for (let sequence = 30; sequence < 250; sequence++) meter.rows.push(row(sequence));
@@ -95,7 +95,7 @@ test("collect asks for what no later row would show", () =>
 		await meter.addRows(row(0), row(1));
 		await bench.settle();
 		assert.equal(bench.summary(meter.id).profileNext, 0);
-		bench.concentrator.collect();
+		bench.headEnd.collect();
 		await bench.settle();
 		assert.equal(bench.summary(meter.id).profileNext, 2);
 		assert.deepEqual(bench.summary(meter.id).missing, []);
@@ -117,7 +117,7 @@ test("duplicates and rows out of order are stored once", () =>
 		assert.equal(summary.conflicts, 0);
 		assert.equal(summary.readings, 1);
 		assert.ok(summary.duplicatesIgnored >= 48, `${summary.duplicatesIgnored}`);
-		const view = await bench.concentrator.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
+		const view = await bench.headEnd.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
 		assert.deepEqual(
 			view?.rows.map((each) => each.sequence),
 			Array.from({ length: 47 }, (_, sequence) => sequence),
@@ -188,7 +188,7 @@ test("a row with a known sequence and other content is kept as a conflict and ov
 		const summary = bench.summary(meter.id);
 		assert.equal(summary.conflicts, 3);
 		assert.equal(summary.increments[0], 500_000);
-		const view = await bench.concentrator.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
+		const view = await bench.headEnd.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
 		assert.equal(view?.rows[1]?.activeEnergyImport, row(1).activeEnergyImport);
 		assert.deepEqual(
 			view?.conflicts.map((each) => [each.sequence, each.activeEnergyImport]),
@@ -197,7 +197,7 @@ test("a row with a known sequence and other content is kept as a conflict and ov
 				[1, 1],
 			],
 		);
-		assert.equal(bench.concentrator.meterView(meter.id)?.health, "bad");
+		assert.equal(bench.headEnd.meterView(meter.id)?.health, "bad");
 	}));
 
 test("registers that go back are flagged, in rows and in readings", () =>
@@ -245,7 +245,7 @@ test("storage that was replaced starts a new series; the rows of the old one sta
 		assert.equal(summary.profileNext, 3);
 		assert.deepEqual(summary.missing, []);
 		assert.equal(summary.increments[0], 2);
-		const view = await bench.concentrator.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
+		const view = await bench.headEnd.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
 		assert.deepEqual(
 			view?.rows.map((each) => [each.series, each.sequence]),
 			[
@@ -295,7 +295,7 @@ test("an old hello that comes late opens no new series", () =>
 		assert.equal(summary.series, 0);
 		assert.equal(summary.profileNext, 4);
 		assert.deepEqual(summary.missing, []);
-		assert.ok(!bench.concentrator.meterView(meter.id)?.profile.checkingSeries);
+		assert.ok(!bench.headEnd.meterView(meter.id)?.profile.checkingSeries);
 	}));
 
 test("events are collected like rows: gaps, duplicates, conflicts", () =>
@@ -319,7 +319,7 @@ test("events are collected like rows: gaps, duplicates, conflicts", () =>
 		assert.equal(summary.eventsStored, 153);
 		assert.deepEqual(summary.eventsMissing, []);
 		assert.equal(summary.eventConflicts, 1);
-		const events = await bench.concentrator.eventsView(meter.id);
+		const events = await bench.headEnd.eventsView(meter.id);
 		assert.deepEqual(
 			events?.map((each) => each.detail),
 			Array.from({ length: 153 }, (_, sequence) => sequence),
@@ -370,11 +370,11 @@ test("hostile bytes are refused with a counted status, never a throw, and enrol 
 			// well-formed in part; the stranger's version is always wrong, since a valid message would rightly enrol it
 			const kind = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0x81][random(10)]!;
 			if (round % 3 !== 0) payload.set([1, 0, kind, round % 2 === 0 ? 1 : 2].slice(0, payload.length));
-			await bench.concentrator.receive(upTopic(round % 2 === 0 ? meter.id : stranger), payload);
+			await bench.headEnd.receive(upTopic(round % 2 === 0 ? meter.id : stranger), payload);
 		}
 		for (const topic of ["wattlock/v1/x/up", "wattlock/v1/00/up", "other", upTopic("G".repeat(16)), ""])
-			await bench.concentrator.receive(topic, new Uint8Array([1, 0, 1, 1]));
-		await bench.concentrator.receive(upTopic(meter.id), new Uint8Array([1, 7, 2, 1])); // an envelope of another scheme
+			await bench.headEnd.receive(topic, new Uint8Array([1, 0, 1, 1]));
+		await bench.headEnd.receive(upTopic(meter.id), new Uint8Array([1, 7, 2, 1])); // an envelope of another scheme
 		// sequences out of all proportion
 		await meter.sendRows(0, [row(0xffff_fffe)]);
 		await meter.sendHello({ profileNext: 0xffff_ffff });
@@ -384,8 +384,8 @@ test("hostile bytes are refused with a counted status, never a throw, and enrol 
 		const summary = bench.summary(meter.id);
 		assert.equal(summary.profileNext, 3);
 		assert.equal(summary.profileStored, 3);
-		assert.ok(!bench.concentrator.has(stranger));
-		const { refusals } = bench.concentrator.statusView();
+		assert.ok(!bench.headEnd.has(stranger));
+		const { refusals } = bench.headEnd.statusView();
 		for (const name of ["badLength", "badVersion", "badKind", "badValue", "unsupported", "outOfOrder"])
 			assert.ok((refusals[name] ?? 0) > 0, `${name}: ${JSON.stringify(refusals)}`);
 	}));
@@ -398,8 +398,8 @@ test("only meters of the list are enrolled", () =>
 			await listed.connect(bench.broker.url);
 			await other.connect(bench.broker.url);
 			await bench.settle();
-			assert.deepEqual(bench.concentrator.ids(), ["00000000000000aa"]);
-			assert.equal(bench.concentrator.messages.notEnrolled, 1);
+			assert.deepEqual(bench.headEnd.ids(), ["00000000000000aa"]);
+			assert.equal(bench.headEnd.messages.notEnrolled, 1);
 		},
 		["00000000000000aa"],
 	));
@@ -419,9 +419,9 @@ test("a restart rebuilds every position from the store and goes on", () =>
 		await bench.step();
 		const before = bench.summary(meter.id);
 		assert.deepEqual(before.missing, [{ first: 2, next: 4 }]);
-		await bench.stopConcentrator();
+		await bench.stopHeadEnd();
 		await meter.addRows(row(5)); // kept by the broker for our session
-		await bench.startConcentrator();
+		await bench.startHeadEnd();
 		await bench.settle();
 		const after = bench.summary(meter.id);
 		assert.deepEqual(after.missing, []);
@@ -467,7 +467,7 @@ test("one meter with much to fetch does not keep the others waiting, and request
 			assert.ok(steps < 60, "the others are done long before");
 			await bench.step(1);
 			await new Promise((resolve) => setTimeout(resolve, 10));
-			assert.ok(bench.concentrator.statusView().requests.outstanding <= LIMITS.outstandingMax);
+			assert.ok(bench.headEnd.statusView().requests.outstanding <= LIMITS.outstandingMax);
 		}
 		assert.notDeepEqual(bench.summary(meters[0]!.id).missing, []);
 		await bench.settle();
@@ -480,14 +480,14 @@ test("a meter's will shows at once, and nobody asks a meter that is away", () =>
 		await meter.connect(bench.broker.url);
 		await meter.addRows(row(0));
 		await bench.settle();
-		assert.equal(bench.concentrator.state(meter.id), "online");
+		assert.equal(bench.headEnd.state(meter.id), "online");
 		meter.cut();
-		await until("the will", () => bench.concentrator.state(meter.id) === "offline");
-		const { sent } = bench.concentrator.messages;
-		bench.concentrator.collect();
+		await until("the will", () => bench.headEnd.state(meter.id) === "offline");
+		const { sent } = bench.headEnd.messages;
+		bench.headEnd.collect();
 		await bench.step(400);
-		assert.equal(bench.concentrator.messages.sent, sent);
-		await assert.rejects(bench.concentrator.ask(meter.id, Kind.captureRequest), /not connected/);
+		assert.equal(bench.headEnd.messages.sent, sent);
+		await assert.rejects(bench.headEnd.ask(meter.id, Kind.captureRequest), /not connected/);
 	}));
 
 test("capture, snapshot and diagnostics are asked and answered; no answer is told after 10 s", () =>
@@ -495,14 +495,14 @@ test("capture, snapshot and diagnostics are asked and answered; no answer is tol
 		const meter = await bench.meter();
 		await meter.connect(bench.broker.url);
 		await bench.settle();
-		const snapshot = (await bench.concentrator.ask(meter.id, Kind.snapshotRequest)) as SnapshotView;
+		const snapshot = (await bench.headEnd.ask(meter.id, Kind.snapshotRequest)) as SnapshotView;
 		assert.deepEqual(snapshot.registers[0], {
 			obis: "1-0:1.8.0",
 			name: "A+ active import",
 			unit: "Wh",
 			value: 123_456_789,
 		});
-		const diagnostics = (await bench.concentrator.ask(meter.id, Kind.diagnosticsRequest)) as DiagnosticsView;
+		const diagnostics = (await bench.headEnd.ask(meter.id, Kind.diagnosticsRequest)) as DiagnosticsView;
 		assert.deepEqual(
 			diagnostics.entries.map((entry) => entry.name),
 			["uptimeSeconds", "bootCount", "refusals badLength"],
@@ -513,8 +513,8 @@ test("capture, snapshot and diagnostics are asked and answered; no answer is tol
 			{ microunitsPerCode: 3_500, codes: [1, 2, 3] },
 		];
 		const both = await Promise.all([
-			bench.concentrator.ask(meter.id, Kind.captureRequest),
-			bench.concentrator.ask(meter.id, Kind.captureRequest),
+			bench.headEnd.ask(meter.id, Kind.captureRequest),
+			bench.headEnd.ask(meter.id, Kind.captureRequest),
 		]);
 		assert.equal(both[0], both[1], "callers share one request");
 		assert.deepEqual((both[0] as CaptureView).channels, [
@@ -523,7 +523,7 @@ test("capture, snapshot and diagnostics are asked and answered; no answer is tol
 			{ name: "IN", unit: "A", values: [0.0035, 0.007, 0.0105] },
 		]);
 		meter.captureChannels = undefined;
-		const unanswered = bench.concentrator.ask(meter.id, Kind.captureRequest);
+		const unanswered = bench.headEnd.ask(meter.id, Kind.captureRequest);
 		const told = assert.rejects(unanswered, (error: AskError) => error.reason === "timedOut");
 		for (let steps = 0; steps < 11; steps++) await bench.step(1);
 		await told;

@@ -12,8 +12,8 @@ import type {
 	ProfileView,
 	ReadingView,
 	StatusView,
-} from "../../concentrator/api.js";
-import { HttpServer, parseTime } from "../../concentrator/server.js";
+} from "../../head-end/api.js";
+import { HttpServer, parseTime } from "../../head-end/server.js";
 import { Bench, START_UTC } from "./bench.js";
 import { type FakeMeter, row, until } from "./fake-meter.js";
 
@@ -24,7 +24,7 @@ let base = "";
 
 before(async () => {
 	bench = await new Bench().start();
-	server = new HttpServer(bench.concentrator);
+	server = new HttpServer(bench.headEnd);
 	await server.listen(0, "127.0.0.1");
 	base = `http://127.0.0.1:${server.port}`;
 	meter = await bench.meter("00000000000000aa");

@@ -1,26 +1,26 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { VirtualClock } from "../../clock.js";
 import { BrokerLink } from "../../concentrator/broker-link.js";
-import { VirtualClock } from "../../concentrator/clock.js";
-import { Concentrator, type MeterCollection } from "../../concentrator/concentrator.js";
-import { Store } from "../../concentrator/store.js";
+import { HeadEnd, type MeterCollection } from "../../head-end/head-end.js";
+import { Store } from "../../head-end/store.js";
 import { FakeMeter, TestBroker } from "./fake-meter.js";
 
 export const START_UTC = 800_000_000;
 
 /** A fresh folder under the system's temporary one. */
 export function temporaryFolder(): string {
-	return mkdtempSync(join(tmpdir(), "wattlock-concentrator-"));
+	return mkdtempSync(join(tmpdir(), "wattlock-head-end-"));
 }
 
-/** A concentrator with a virtual clock, a real store and a real broker, in this process. */
+/** A head end with a virtual clock, a real store and a real broker, in this process. */
 export class Bench {
 	readonly folder = temporaryFolder();
 	broker!: TestBroker;
 	clock!: VirtualClock;
 	store!: Store;
-	concentrator!: Concentrator;
+	headEnd!: HeadEnd;
 	link!: BrokerLink;
 	readonly meters: FakeMeter[] = [];
 	readonly lines: string[] = [];
@@ -33,40 +33,40 @@ export class Bench {
 	async start(): Promise<this> {
 		this.broker = await TestBroker.start();
 		this.clock = new VirtualClock(START_UTC);
-		await this.startConcentrator();
+		await this.startHeadEnd();
 		return this;
 	}
 
-	async startConcentrator(): Promise<void> {
+	async startHeadEnd(): Promise<void> {
 		this.store = await Store.open(join(this.folder, "store"));
 		const clock = new VirtualClock(this.clock.utcSeconds());
 		this.clock = clock;
-		const concentrator = new Concentrator({
+		const headEnd = new HeadEnd({
 			clock,
 			store: this.store,
 			log: (line) => this.lines.push(line),
 			allow: this.allow,
 		});
-		this.concentrator = concentrator;
-		await concentrator.start();
+		this.headEnd = headEnd;
+		await headEnd.start();
 		this.link = new BrokerLink({
 			url: this.broker.url,
-			clientId: `wattlock-concentrator-${this.store.instance}`,
+			clientId: `wattlock-head-end-${this.store.instance}`,
 			clock,
 			log: (line) => this.lines.push(line),
-			receive: (topic, payload) => concentrator.receive(topic, payload),
-			onUp: () => concentrator.linkUp(),
-			onDown: () => concentrator.linkDown(),
+			receive: (topic, payload) => headEnd.receive(topic, payload),
+			onUp: () => headEnd.linkUp(),
+			onDown: () => headEnd.linkDown(),
 			onReceiveFailed: (error) => this.lines.push(`failed: ${error}`),
 		});
-		concentrator.setLink(this.link);
+		headEnd.setLink(this.link);
 		this.link.start();
 		await this.link.barrier(5000);
 	}
 
-	async stopConcentrator(): Promise<void> {
+	async stopHeadEnd(): Promise<void> {
 		await this.link.stop();
-		this.concentrator.close();
+		this.headEnd.close();
 		this.clock.close();
 		await this.store.close();
 	}
@@ -83,7 +83,7 @@ export class Bench {
 	async step(seconds = 1): Promise<void> {
 		await this.link.barrier(2000);
 		this.clock.advance(this.clock.utcSeconds() + seconds);
-		this.concentrator.stepDone();
+		this.headEnd.stepDone();
 		await this.link.flushed(2000);
 	}
 
@@ -93,20 +93,20 @@ export class Bench {
 			await this.step(stepSeconds);
 			await new Promise((resolve) => setTimeout(resolve, 3)); // the fake meters answer
 			await this.link.barrier(2000);
-			if (this.concentrator.pending === 0) return;
+			if (this.headEnd.pending === 0) return;
 		}
-		throw new Error(`still ${this.concentrator.pending} pending after ${stepsMax} steps`);
+		throw new Error(`still ${this.headEnd.pending} pending after ${stepsMax} steps`);
 	}
 
 	summary(id: string): MeterCollection {
-		const found = this.concentrator.summary().find((meter) => meter.id === id);
+		const found = this.headEnd.summary().find((meter) => meter.id === id);
 		if (!found) throw new Error(`meter ${id} is not enrolled`);
 		return found;
 	}
 
 	async close(): Promise<void> {
 		for (const meter of this.meters) await meter.close();
-		await this.stopConcentrator();
+		await this.stopHeadEnd();
 		await this.broker.stop();
 		rmSync(this.folder, { recursive: true, force: true });
 	}

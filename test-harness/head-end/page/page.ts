@@ -22,7 +22,7 @@ function chip(): { root: HTMLElement; set(kind: string, text: string, title: str
 }
 
 const chips = { page: chip(), broker: chip(), store: chip() };
-const clock = h("time", { class: "clock", title: "time of the concentrator" });
+const clock = h("time", { class: "clock", title: "time of the head end" });
 document.getElementById("chips")!.append(chips.page.root, chips.broker.root, chips.store.root, clock);
 
 function showChips(): void {
@@ -30,7 +30,7 @@ function showChips(): void {
 	chips.page.set(
 		live.connected ? "good" : "bad",
 		live.connected ? "live" : "not connected",
-		live.connected ? "changes arrive as they happen" : "the concentrator does not answer, trying again",
+		live.connected ? "changes arrive as they happen" : "the head end does not answer, trying again",
 	);
 	if (status) {
 		const { broker, store } = status;

@@ -1,5 +1,5 @@
-/** Time as the concentrator sees it: UTCTime in seconds, and timers that run on it. */
-export interface ConcentratorClock {
+/** Time as the servers see it: UTCTime in seconds, and timers that run on it. */
+export interface ServerClock {
 	/** Seconds since 2000-01-01T00:00:00Z, fractions allowed. */
 	utcSeconds(): number;
 	/** True when time stands still between calls of `advance`: a reception time is then known only to a step. */
@@ -14,7 +14,7 @@ export interface ConcentratorClock {
 export const UTC_EPOCH_UNIX_SECONDS = 946_684_800;
 
 /** The computer's time. @param startUtcSeconds shifts it so that it starts there; absent: the true time */
-export class RealClock implements ConcentratorClock {
+export class RealClock implements ServerClock {
 	readonly stepped = false;
 	readonly #offsetSeconds: number;
 	readonly #timers = new Set<NodeJS.Timeout>();
@@ -56,7 +56,7 @@ interface VirtualTimer {
 }
 
 /** Time that moves only when told, running the timers it passes in order. */
-export class VirtualClock implements ConcentratorClock {
+export class VirtualClock implements ServerClock {
 	readonly stepped = true;
 	#nowSeconds: number;
 	#order = 0;

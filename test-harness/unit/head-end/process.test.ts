@@ -4,8 +4,8 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import type { MeterCollection } from "../../concentrator/concentrator.js";
-import type { ProcessOptions, ProcessReply, ProcessRequest } from "../../concentrator/process.js";
+import type { MeterCollection } from "../../head-end/head-end.js";
+import type { ProcessOptions, ProcessReply, ProcessRequest } from "../../head-end/process.js";
 import { ROOT } from "../../root.js";
 import { seed } from "../../seed.js";
 import { START_UTC, temporaryFolder } from "./bench.js";
@@ -17,7 +17,7 @@ after(() => {
 	for (const child of running) child.kill("SIGKILL");
 	rmSync(folder, { recursive: true, force: true });
 });
-const MAIN = join(ROOT, "test-harness", "concentrator", "main.ts");
+const MAIN = join(ROOT, "test-harness", "head-end", "main.ts");
 let count = 0;
 
 /** The real process, forked as a supervisor would. */

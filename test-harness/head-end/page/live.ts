@@ -47,7 +47,7 @@ export class Live {
 		return () => this.#listeners.delete(listener);
 	}
 
-	/** The concentrator's time, carried on between its messages; NaN before the first. */
+	/** The head end's time, carried on between its messages; NaN before the first. */
 	now(): number {
 		if (!this.status) return Number.NaN;
 		return this.status.utcSeconds + Math.min(5, (performance.now() - this.#statusAt) / 1000);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { missingRanges, Ranges } from "../../concentrator/ranges.js";
-import { SequenceLog } from "../../concentrator/sequence-log.js";
+import { missingRanges, Ranges } from "../../head-end/ranges.js";
+import { SequenceLog } from "../../head-end/sequence-log.js";
 import { seed } from "../../seed.js";
 
 const SPACE = 64;

@@ -152,7 +152,7 @@ function explain(path: string, error: unknown): StoreError {
 	if (/LEVEL_LOCKED|already held by process|Resource temporarily unavailable/i.test(text))
 		return new StoreError(
 			"locked",
-			`store ${path}: another process uses it; stop that concentrator or name another store`,
+			`store ${path}: another process uses it; stop that head end or name another store`,
 			error,
 		);
 	if (/No space left|ENOSPC|File too large|EFBIG|quota|EDQUOT/i.test(text))
