@@ -1,9 +1,13 @@
-import { STATUS_COUNT, Status } from "../bytes/status.js";
+import { STATUS_COUNT, Status, statusName } from "../bytes/status.js";
 import { AuditLog } from "../commands/audit-log.js";
 import { type Arrival, CommandHandler } from "../commands/command-handler.js";
 import { ControlState } from "../commands/control-state.js";
 import { type Device, SupplyControl } from "../commands/supply-control.js";
 import type { CryptoPlatform } from "../crypto/crypto-platform.js";
+import { RandomSource } from "../crypto/drbg.js";
+import { Branch } from "../key-store/chains.js";
+import { KeyStore } from "../key-store/key-store.js";
+import { AuditCode } from "../messages/audit.js";
 import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
 import type { TariffTable } from "../messages/command.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
@@ -27,6 +31,9 @@ import { dailyCalendar, TariffCalendar } from "../metrology/tariff.js";
 import { Input, Output } from "../platform/board.js";
 import type { LinkEvents } from "../platform/link.js";
 import type { MeterEvents } from "../platform/platform.js";
+import { KeyStoreProvisioning, type ProvisioningHost } from "../provisioning/key-store-provisioning.js";
+import { OpticalPortMachine } from "../provisioning/optical-port.js";
+import type { AttemptStore } from "../provisioning/provisioning-target.js";
 import { EventStore } from "../storage/event-store.js";
 import { createProfileRow, ProfileStore } from "../storage/profile-store.js";
 import { RecordLogCounters } from "../storage/record-log.js";
@@ -35,6 +42,7 @@ import { SettingsStore } from "../storage/settings-store.js";
 import type { Channel, ChannelListener } from "./channel.js";
 import { decodeMeterState, encodeMeterState, METER_STATE_BYTES, type MeterCounters } from "./meter-state.js";
 import { PlainChannel } from "./plain-channel.js";
+import { SecuredChannel } from "./secured-channel.js";
 import { parseSettings, type Settings } from "./settings.js";
 import { LATER, Uplink, type UplinkSource } from "./uplink.js";
 import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION } from "./version.js";
@@ -48,6 +56,8 @@ type CaptureState = (typeof CaptureState)[keyof typeof CaptureState];
 const FAREWELL_MILLISECONDS = 60_000;
 /** From handing a receipt to the link to the end of what can be sent. */
 const FAREWELL_SENT_MILLISECONDS = 5_000;
+const OPTICAL_PIECE_BYTES = 128;
+const DAY_SECONDS = 86_400;
 
 /** Without a closed second for this long the front end is taken as silent: time goes on, and the interval says so. */
 const SILENCE_MILLISECONDS = 3_000;
@@ -78,6 +88,7 @@ export class Meter
 		UplinkSource,
 		ChannelListener,
 		Device,
+		ProvisioningHost,
 		MetrologyEvents,
 		LoadProfileEvents,
 		TamperEvents
@@ -103,6 +114,9 @@ export class Meter
 	#calendar: TariffCalendar;
 	readonly #tamper: TamperMonitor;
 	readonly #channel: Channel;
+	/** Absent in a plain meter, like the optical port. */
+	#keyStore: KeyStore | undefined;
+	#opticalPort: OpticalPortMachine | undefined;
 	/** There while a capture is wanted: 4 KB that a meter seldom needs. */
 	#capture: CaptureRing | undefined;
 	#captureState: CaptureState = CaptureState.idle;
@@ -120,6 +134,9 @@ export class Meter
 	#storageErrors = 0;
 	/** The stored state has a version that this firmware does not know. */
 	#isStateForeign = false;
+	#isDecommissioned = false;
+	/** Failed attempts at the optical port; they do not outlive a start, and a start takes seconds. */
+	readonly #attempts: AttemptStore = { load: () => 0, save: () => false };
 
 	/** The relay as it was set last; undefined: not yet since the start. */
 	#relayClosed: boolean | undefined;
@@ -210,8 +227,26 @@ export class Meter
 		}
 	}
 
+	/** Reads the keys. A meter without any measures and stores, and waits at its optical port. */
 	#openChannel(): Channel {
-		return new PlainChannel(this.settings.identifier, this.#random, this);
+		const { crypto, flash, deviceKey, entropy, clock, log } = this.#platform;
+		const { identifier, security } = this.settings;
+		if (security === "plain") return new PlainChannel(identifier, this.#random, this);
+		const random = new RandomSource(crypto, entropy);
+		if (random.start(this.#id, this.#id.length) !== Status.ok) this.#event(EventCode.keysRefused, Status.noEntropy);
+		const store = new KeyStore(crypto, flash, deviceKey);
+		const provisioning = new KeyStoreProvisioning(crypto, store, this);
+		this.#keyStore = store;
+		this.#opticalPort = new OpticalPortMachine(provisioning, this.#attempts, clock.monotonicMilliseconds());
+		const channel = new SecuredChannel(crypto, store, random, identifier, this, log);
+		let status = store.open();
+		provisioning.openStatus = status;
+		if (status === Status.ok && store.isProvisioned && !store.hasId(this.#id)) status = Status.notAuthorised;
+		if (status !== Status.ok && status !== Status.notFound) {
+			log.line(`keys: ${statusName(status)}; the meter measures, and waits for keys at its optical port`);
+			this.#event(EventCode.keysRefused, status);
+		}
+		return channel;
 	}
 
 	/** The channel says: a day began, and its keys are there. */
@@ -244,7 +279,7 @@ export class Meter
 		this.#stored(this.#registerStore.commit(this.#platform.clock.monotonicMilliseconds(), this.#state, byteLength));
 	}
 
-	#event(code: EventCode, detail: number): void {
+	#event(code: number, detail: number): void {
 		this.#stored(this.#audit.append(this.#wallClock.utcSeconds(), code, detail));
 	}
 
@@ -347,14 +382,22 @@ export class Meter
 			this.#loadProfile.mark(ProfileStatus.dataNotValid);
 			this.#second(0);
 		}
+		if (this.#opticalPort !== undefined && now >= this.#opticalPort.deadlineMilliseconds()) {
+			this.#opticalPort.tick(now);
+			this.#answerOpticalPort();
+		}
 		this.uplink.tick();
 	}
 
 	deadlineMilliseconds(): number {
-		return Math.min(this.uplink.deadlineMilliseconds(), this.#secondAt + SILENCE_MILLISECONDS);
+		const optical = this.#opticalPort?.deadlineMilliseconds() ?? Number.POSITIVE_INFINITY;
+		return Math.min(this.uplink.deadlineMilliseconds(), this.#secondAt + SILENCE_MILLISECONDS, optical);
 	}
 
-	opticalReceived(_bytes: Uint8Array, _byteLength: number): void {}
+	opticalReceived(bytes: Uint8Array, byteLength: number): void {
+		this.#opticalPort?.receive(this.#platform.clock.monotonicMilliseconds(), bytes, byteLength);
+		this.#answerOpticalPort();
+	}
 
 	linkOpened(): void {
 		this.uplink.link.linkOpened();
@@ -453,11 +496,14 @@ export class Meter
 	}
 
 	keyHead(): number {
-		return 0;
+		return this.#keyStore?.headSequence ?? 0;
 	}
 
 	decommission(): Status {
-		return Status.unsupported;
+		if (this.#keyStore === undefined) return Status.unsupported;
+		this.#isDecommissioned = true;
+		this.#beginFarewell();
+		return Status.ok;
 	}
 
 	#beginFarewell(): void {
@@ -467,9 +513,80 @@ export class Meter
 	/** What a command asked for, once its receipt is on its way. */
 	#farewell(): void {
 		this.#farewellMilliseconds = Number.POSITIVE_INFINITY;
+		if (this.#isDecommissioned) {
+			this.#isDecommissioned = false;
+			this.#stored(this.#keyStore?.factoryReset() ?? Status.notFound);
+			this.keysChanged();
+			return;
+		}
 		this.#commit();
 		this.#event(EventCode.restart, BootReason.restart);
 		this.#platform.board.restart();
+	}
+
+	// ---- keys and the optical port
+
+	/** The optical port gave keys, or a command took them. */
+	keysChanged(): void {
+		const generation = this.#keyStore?.isProvisioned ? this.#keyStore.generation : 0;
+		if (generation === 0) this.#event(AuditCode.keysDestroyed, 0);
+		else this.#event(EventCode.keysChanged, generation);
+		if (this.#channel instanceof SecuredChannel)
+			this.#channel.keysChanged(this.#platform.clock.monotonicMilliseconds());
+		this.uplink.subscribe();
+	}
+
+	get id(): Uint8Array {
+		return this.#id;
+	}
+
+	get firmwareMajor(): number {
+		return FIRMWARE_MAJOR;
+	}
+
+	get firmwareMinor(): number {
+		return FIRMWARE_MINOR;
+	}
+
+	get firmwarePatch(): number {
+		return FIRMWARE_PATCH;
+	}
+
+	interval(): number {
+		const store = this.#keyStore;
+		if (store === undefined || store.intervalSeconds === 0) return Number.POSITIVE_INFINITY;
+		const seconds = this.#wallClock.utcSeconds() - store.epoch * DAY_SECONDS;
+		return Number.isNaN(seconds) ? Number.POSITIVE_INFINITY : Math.floor(seconds / store.intervalSeconds);
+	}
+
+	earliestEpoch(): number {
+		return 0;
+	}
+
+	witnessedSequence(): number {
+		return this.#keyStore?.witnessedSequence ?? 0;
+	}
+
+	/** What the display shows to everyone: message snapshot, without a request. */
+	read(what: number, into: Uint8Array, offset: number, end: number): number {
+		if (what !== 0) return offset;
+		const view = new DataView(new ArrayBuffer(MESSAGE_BYTES_MAX));
+		const byteLength = Math.min(this.encodeSnapshot(0, view), end - offset);
+		for (let i = 0; i < byteLength; i++) into[offset + i] = view.getUint8(i);
+		return offset + byteLength;
+	}
+
+	anchor(message: Uint8Array, byteLength: number): Status {
+		if (!(this.#channel instanceof SecuredChannel)) return Status.unsupported;
+		return this.#channel.anchorReceived(this.#platform.clock.monotonicMilliseconds(), message, byteLength);
+	}
+
+	#answerOpticalPort(): void {
+		const port = this.#opticalPort;
+		if (port === undefined) return;
+		const bytes = new Uint8Array(OPTICAL_PIECE_BYTES);
+		for (let count = port.transmit(bytes); count > 0; count = port.transmit(bytes))
+			this.#platform.opticalPort.send(bytes, count);
 	}
 
 	fillHello(into: Hello): void {
@@ -589,6 +706,14 @@ export class Meter
 		add(Diagnostic.messagesSent, this.uplink.messagesSent);
 		add(Diagnostic.messagesReceived, this.uplink.messagesReceived);
 		add(Diagnostic.storageErrors, this.#storageErrors);
+		const keys = this.#keyStore;
+		if (keys !== undefined) {
+			add(Diagnostic.keyEpoch, keys.epoch);
+			add(Diagnostic.keyHead, keys.headSequence);
+			add(Diagnostic.keyWitnessed, keys.isWitnessed ? 1 : 0);
+			add(Diagnostic.keyUpIndex, keys.upIndex(Branch.endToEnd));
+			add(Diagnostic.keyDownIndex, keys.downIndex(Branch.endToEnd));
+		}
 		for (let status = 1; status < STATUS_COUNT; status++) {
 			const seen = this.uplink.refusals.counts[status]! + this.uplink.machine.counters.counts[status]!;
 			if (seen > 0) add(Diagnostic.refusals + status, seen);

@@ -174,7 +174,7 @@ function waveform(): Uint8Array {
 }
 
 const settings = (meter: number): string =>
-	JSON.stringify({ identifier: (0x0a_0000_0000 + meter).toString(16).padStart(16, "0") });
+	JSON.stringify({ security: "plain", identifier: (0x0a_0000_0000 + meter).toString(16).padStart(16, "0") });
 
 function median(values: number[]): number {
 	return values.sort((a, b) => a - b)[values.length >> 1]!;

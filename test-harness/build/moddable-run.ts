@@ -87,6 +87,7 @@ export interface MeterRun {
 export async function runMeter(program: string, readingCount: number, virtualSecondsMax: number): Promise<MeterRun> {
 	const settingsText = JSON.stringify({
 		identifier: IDENTIFIER,
+		security: "plain",
 		readingSeconds: 2,
 		mqtt: { protocolVersion: 4, cleanSession: false, sessionExpirySeconds: 3600, keepAliveSeconds: 60 },
 	});

@@ -1,6 +1,11 @@
 import { Status } from "../../src/bytes/status.js";
 import { Branch } from "../../src/key-store/chains.js";
-import { jumpOdometer, ODOMETER_STATE_BYTES, ODOMETER_VALUE_BYTES, startOdometer } from "../../src/key-store/odometer.js";
+import {
+	jumpOdometer,
+	ODOMETER_STATE_BYTES,
+	ODOMETER_VALUE_BYTES,
+	startOdometer,
+} from "../../src/key-store/odometer.js";
 import { ServerUnicast } from "../../src/key-store/server-unicast.js";
 import { createUnicastHeader, decodeUnicastHeader, UnicastType } from "../../src/key-store/unicast.js";
 import { CONTENT_PREFIX_BYTES } from "../../src/messages/channel.js";

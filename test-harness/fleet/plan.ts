@@ -23,6 +23,8 @@ export interface PlanOptions {
 	readonly readingSeconds: number;
 	readonly registerCommitSeconds: number;
 	readonly mqtt: Settings["mqtt"];
+	/** Meters have keys; else everything travels plain, to compare costs with. */
+	readonly secured: boolean;
 	/** Use recorded waveforms and loads where the shared data are present. */
 	readonly recorded: boolean;
 	/** Cycles of a block: 50 is fine in frequency, 10 is small. */
@@ -55,6 +57,7 @@ function planMeter(
 	const threePhase = kept.chance(0.6);
 	const given = {
 		identifier: identifierOf(index),
+		security: options.secured ? "secured" : "plain",
 		layout: {
 			...DEFAULT_SETTINGS.layout,
 			phaseCount: threePhase ? 3 : 1,

@@ -6,10 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DEFAULT_SETTINGS } from "../../src/meter/settings.js";
 import type { Broker } from "../broker/broker.js";
 import { openBroker } from "../broker/open-broker.js";
-import type { DiagnosticsView, ProfileRowView, ProfileView } from "../head-end/api.js";
-import type { MeterCollection } from "../head-end/head-end.js";
 import { InProcessTarget } from "../device/in-process.js";
 import type { Target } from "../device/target.js";
+import type { DiagnosticsView, ProfileRowView, ProfileView } from "../head-end/api.js";
+import type { MeterCollection } from "../head-end/head-end.js";
 import { writeReport } from "../reports/report.js";
 import type { RunResult } from "../reports/run-result.js";
 import { ROOT } from "../root.js";
@@ -340,6 +340,7 @@ function makeWorld(run: Run, target: Target, concentrator: ConcentratorProcess):
 				...(broker.username === undefined ? {} : { username: broker.username }),
 				...(broker.password === undefined ? {} : { password: broker.password }),
 			},
+			secured: false,
 			recorded: run.options.recorded ?? true,
 			// 50 cycles set the frequency to 13 mHz; for a large fleet 20 cycles (31 mHz) are less to make and to move
 			cyclesPerBlock: run.meters > 32 ? 20 : 50,

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { VirtualBoard } from "../../board/virtual-board.js";
-import type { ProfileRowView } from "../../head-end/api.js";
 import { planChaos } from "../../fleet/chaos.js";
 import { compareEnergy, judgeIntervals } from "../../fleet/checks.js";
 import type { Heard } from "../../fleet/monitor.js";
 import { runStart } from "../../fleet/start.js";
+import type { ProfileRowView } from "../../head-end/api.js";
 import { seed } from "../../seed.js";
 
 const START = 1_000_000_800; // on an interval boundary of 900 s

@@ -11,6 +11,7 @@ const START = 835_000_000;
 
 function plan(meters: number): ReturnType<typeof planFleet> {
 	return planFleet({
+		secured: false,
 		planSeed: seed,
 		seed,
 		meters,

@@ -14,6 +14,7 @@ import { runSeconds, secondOfSamples, TestPlatform } from "./test-platform.js";
 
 const SETTINGS = JSON.stringify({
 	identifier: "70b3d50000000001",
+	security: "plain",
 	layout: { phaseCount: 1, neutralCurrent: false, sampleBytes: 2, samplesPerSecond: 4000 },
 	intervalSeconds: 60,
 });

@@ -119,6 +119,7 @@ function begin(
 		platform,
 		JSON.stringify({
 			identifier: IDENTIFIER,
+			security: "plain",
 			layout: LAYOUT,
 			intervalSeconds: 60,
 			mqtt: { protocolVersion: 4 },

@@ -176,7 +176,7 @@ test("power cuts and full memory: the machine goes at once, the board's flash is
 			answer = resolve;
 			send();
 		});
-	const settingsText = JSON.stringify({ identifier: "00124b0000c0ffee" });
+	const settingsText = JSON.stringify({ identifier: "00124b0000c0ffee", security: "plain" });
 	const powerOn = (now: number, cutAt: number, tornBytes: number, settings = settingsText): Promise<string> =>
 		ask(() => {
 			for (const { address, bytes } of flash.pieces()) target.flashLoad(0, address, bytes);
@@ -264,7 +264,7 @@ test("hostile frames end the host with one line and exit code 2", { skip }, asyn
 
 /** A scene without a network: minutes of waveform, a power cut inside a flash operation, and minutes more. */
 async function playScene(target: Target): Promise<{ flash: string; outputs: string; ended: string }> {
-	const settingsText = JSON.stringify({ identifier: "00124b0000c0ffee", intervalSeconds: 60 });
+	const settingsText = JSON.stringify({ identifier: "00124b0000c0ffee", security: "plain", intervalSeconds: 60 });
 	const settings = parseSettings(settingsText);
 	const block = synthesizeBlock(settings.layout, settings, threePhases(230, 5, Math.PI / 6, settings.layout));
 	const flash = new SparseFlash(SECTOR_BYTES, SECTOR_COUNT);
