@@ -80,18 +80,32 @@ export function dayValue(branch: 0 | 1, epoch: number, crypto: Crypto = new Node
 	return bytes.slice(128);
 }
 
+/** What an ATTACH says: domain 0x1112, address 0x1314, secret 10, 11, …, identity 0xfedcba98. */
+export function attachContent(epoch: number): Uint8Array {
+	const secret = Array.from({ length: 16 }, (_, i) => 0x10 + i);
+	return Uint8Array.from([0x11, 0x12, 0x13, 0x14, epoch >> 8, epoch, ...secret, 0xfe, 0xdc, 0xba, 0x98]);
+}
+
 export class Server {
 	readonly unicast: ServerUnicast;
+	readonly #branch: 0 | 1;
 	saved = new Uint8Array(0);
 	saves = 0;
 	refuseSave = false;
 
-	constructor(branch: 0 | 1, epoch: number = PROVISIONING.epoch, crypto: Crypto = new NodeCrypto()) {
+	constructor(
+		branch: 0 | 1,
+		epoch: number = PROVISIONING.epoch,
+		crypto: Crypto = new NodeCrypto(),
+		domain: number = PROVISIONING.domain,
+		shortAddress: number = PROVISIONING.shortAddress,
+	) {
+		this.#branch = branch;
 		this.unicast = new ServerUnicast(crypto, {
 			branch,
 			id: PROVISIONING.id,
-			domain: PROVISIONING.domain,
-			shortAddress: PROVISIONING.shortAddress,
+			domain,
+			shortAddress,
 			save: (state) => {
 				if (this.refuseSave) return false;
 				this.saved = state.slice();
@@ -103,9 +117,20 @@ export class Server {
 	}
 
 	seal(text: string, type = 0x09): Uint8Array {
-		const into = new Uint8Array(text.length + 18);
-		const count = this.unicast.sealMessage(type, Buffer.from(text), text.length, into);
-		return into.slice(0, count);
+		return this.sealBytes(Buffer.from(text), type);
+	}
+
+	sealBytes(bytes: Uint8Array, type: number, bound?: Uint8Array): Uint8Array {
+		const into = new Uint8Array(bytes.length + 18);
+		return into.slice(0, this.unicast.sealMessage(type, bytes, bytes.length, into, bound));
+	}
+
+	/** The same state, for a meter that has another address now. */
+	moved(domain: number, shortAddress: number): Server {
+		const moved = new Server(this.#branch, -1, new NodeCrypto(), domain, shortAddress);
+		assert.equal(moved.unicast.restore(this.saved), Status.ok, "restore");
+		moved.saved = this.saved;
+		return moved;
 	}
 
 	open(sealed: Uint8Array): string | Status {
