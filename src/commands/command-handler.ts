@@ -95,10 +95,6 @@ export class CommandHandler {
 	readonly #anchor = createAnchor();
 	readonly #head = createAuditHead();
 	readonly #request = createAuditRequest();
-	readonly #limit = createLoadLimit();
-	readonly #prices = createPrices();
-	readonly #table = createTariffTable();
-	readonly #event = createDemandResponseEvent();
 	readonly #context: MutableContext;
 
 	/** Ids of receipts to be sent, the oldest first. */
@@ -313,6 +309,7 @@ export class CommandHandler {
 		return status;
 	}
 
+	/** Commands are rare: what their bodies are read into is made for each. */
 	#act(commandKind: number): Status {
 		const actuators = this.#actuators;
 		const view = this.#view;
@@ -323,18 +320,26 @@ export class CommandHandler {
 				return actuators.connect(view.getUint8(at), context);
 			case CommandKind.disconnect:
 				return actuators.disconnect(view.getUint8(at), context);
-			case CommandKind.loadLimit:
-				readLoadLimit(view, at, this.#limit);
-				return actuators.setLoadLimit(this.#limit, context);
-			case CommandKind.price:
-				readPrices(view, at, this.#prices);
-				return actuators.setPrices(this.#prices, context);
-			case CommandKind.tariffCalendar:
-				readTariffTable(view, at, this.#table);
-				return actuators.setTariffCalendar(this.#table, context);
-			case CommandKind.demandResponse:
-				readDemandResponse(view, at, this.#event);
-				return actuators.demandResponse(this.#event, context);
+			case CommandKind.loadLimit: {
+				const limit = createLoadLimit();
+				readLoadLimit(view, at, limit);
+				return actuators.setLoadLimit(limit, context);
+			}
+			case CommandKind.price: {
+				const prices = createPrices();
+				readPrices(view, at, prices);
+				return actuators.setPrices(prices, context);
+			}
+			case CommandKind.tariffCalendar: {
+				const table = createTariffTable();
+				readTariffTable(view, at, table);
+				return actuators.setTariffCalendar(table, context);
+			}
+			case CommandKind.demandResponse: {
+				const event = createDemandResponseEvent();
+				readDemandResponse(view, at, event);
+				return actuators.demandResponse(event, context);
+			}
 			case CommandKind.clock:
 				return actuators.synchroniseClock(view.getUint32(at), context);
 			case CommandKind.configure: {

@@ -1,6 +1,7 @@
 /**
  * Codes of the event log. A released code never changes meaning. Most come in pairs: a condition that began (even) and
- * that ended (odd). `detail` is signed 32 bits; its meaning stands with the code.
+ * that ended (odd). `detail` is signed 32 bits; its meaning stands with the code. Codes 0x0300 to 0x06FF are those of
+ * commands: `AuditCode` in src/messages/audit.ts.
  */
 export const EventCode = Object.freeze({
 	/** detail: boot count. */

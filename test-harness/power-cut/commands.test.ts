@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Status } from "../../src/bytes/status.js";
 import type { Actuators } from "../../src/commands/actuators.js";
+import { Source } from "../../src/commands/authorisation.js";
+import { AuditCode } from "../../src/messages/audit.js";
 import {
 	CommandKind,
 	createLoadLimit,
@@ -12,6 +17,8 @@ import {
 	encodeTariffTable,
 } from "../../src/messages/command.js";
 import { Outcome, type Receipt } from "../../src/messages/receipt.js";
+import { anchorsInRows, CommandLog, type CreatedCommand } from "../accountability/command-log.js";
+import { MeterAudit } from "../accountability/meter-audit.js";
 import { NodeCrypto } from "../crypto/node-crypto.js";
 import { seed } from "../seed.js";
 import { auditOf, command, FakeDevice, NOW, newFlash, World } from "../unit/commands/world.js";
@@ -103,6 +110,7 @@ class Counts {
 		});
 }
 
+const METER = "000d6f0000001234";
 let cuts = 0;
 
 for (const life of LIVES)
@@ -174,3 +182,109 @@ for (const life of LIVES)
 			}
 		console.log(`${cuts} cuts so far`);
 	});
+
+test("a life of many cuts: nothing twice, every receipt fits the log, every row fits its chain", () => {
+	let random = seed;
+	const below = (limit: number) => {
+		random = (Math.imul(random, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+		return (random >>> 8) % limit;
+	};
+	const folder = mkdtempSync(join(tmpdir(), "wattlock-life-"));
+	try {
+		const log = CommandLog.open(join(folder, "life.log"), NOW);
+		const audit = new MeterAudit(METER);
+		const flash = newFlash({ tear: "scattered", seed });
+		const device = new FakeDevice();
+		const started = new Map<string, number>();
+		let current = "";
+		const wrap = (actuators: Actuators): Actuators =>
+			new Proxy(actuators, {
+				get: (target, name) => {
+					const value = Reflect.get(target, name, target) as unknown;
+					if (typeof value !== "function") return value;
+					return (...args: unknown[]) => {
+						if (name !== "answer" && name !== "holds") started.set(current, (started.get(current) ?? 0) + 1);
+						return (value as (...all: unknown[]) => unknown).apply(target, args);
+					};
+				},
+			});
+		let world = new World(flash, device, new NodeCrypto(), wrap);
+		const created: CreatedCommand[] = [];
+		const verdicts = new Map<string, number>();
+		let lives = 1;
+		for (let step = 0; step < 500; step++) {
+			world.now += 60_000;
+			if (below(4) === 0) flash.powerCut(1 + below(12), 0);
+			const alive = survives(() => {
+				const what = below(6);
+				if (what === 0) world.audit.append(NOW + step, 0x010a, step);
+				else if (what === 1) {
+					// The concentrator tries the newest id, or the next one.
+					const next = command(
+						CommandKind.connect,
+						1,
+						Uint8Array.of(0),
+						NOW + 60,
+						log.placeOf(log.file.head + below(2)),
+					);
+					assert.equal(world.send(next, Source.concentrator), Status.notAuthorised);
+				} else {
+					if (what > 3 || created.length === 0) {
+						const kind = below(2) === 0 ? CommandKind.disconnect : CommandKind.connect;
+						created.push(
+							log.create(NOW + step, "desk", "headEnd", [METER], kind, NOW + 6000, (view, at) => {
+								view.setUint8(at, 0);
+								return 1;
+							}),
+						);
+					}
+					const chosen = created[Math.max(0, created.length - 1 - below(3))]!;
+					current = chosen.id;
+					log.sent(NOW + step, chosen.id);
+					world.send(chosen.bytes);
+				}
+				for (const receipt of world.receipts()) {
+					const verdict = log.receipt(NOW + step, METER, receipt);
+					verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1);
+					audit.addAnchor(receipt.headSequence, receipt.headChain, `receipt of step ${step}`);
+				}
+			});
+			if (!alive)
+				for (let up = false; !up; ) {
+					flash.restart();
+					if (below(3) === 0) flash.powerCut(1 + below(3), 0);
+					up = survives(() => {
+						world = new World(flash, device, new NodeCrypto(), wrap);
+						lives++;
+					});
+				}
+			if (step % 20 === 19) {
+				flash.restart();
+				auditOf(world, audit);
+			}
+		}
+		flash.restart();
+		auditOf(world, audit);
+		for (const [id, count] of started) assert.ok(count <= 1, `seed ${seed}: ${id} ${count} times`);
+		for (const verdict of ["other bytes", "other anchor", "foreign meter", "not there"])
+			assert.equal(verdicts.get(verdict) ?? 0, 0, `seed ${seed}: ${verdict}`);
+		const verdict = audit.verify();
+		assert.equal(verdict.status, "ok", `seed ${seed}: ${verdict.text}`);
+		assert.equal(log.checkAnchors(anchorsInRows(METER, audit.rows())).status, "ok", `seed ${seed}`);
+		// The relay is where the last command that took effect put it.
+		let wanted = true;
+		for (const { code, detail, commandId } of audit.rows()) {
+			const entry = log.entry(Buffer.from(commandId).toString("hex"), METER);
+			const took = code === AuditCode.commandDone || (code === AuditCode.commandInterrupted && detail === 1);
+			if (took && entry !== undefined) wanted = entry.kind === CommandKind.connect;
+		}
+		assert.equal(device.relay, wanted, `seed ${seed}: the relay`);
+		console.log(
+			`${lives} lives, ${created.length} commands, ${started.size} begun, ${verdict.rowCount} rows, ${[...verdicts].join(" ")}`,
+		);
+		assert.ok(lives > 30 && started.size > 50, `seed ${seed}: ${lives} lives, ${started.size} begun`);
+		log.close();
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+});
