@@ -23,7 +23,8 @@ export async function main(argv: readonly string[]): Promise<void> {
 	const { addBench } = await import("./commands/bench.js");
 	const { addBuild } = await import("./commands/build.js");
 	const { addModdable } = await import("./commands/moddable.js");
-	for (const add of [addStart, addTest, addAccuracy, addBench, addCheck, addBuild, addModdable]) {
+	const { addProvision } = await import("./commands/provision.js");
+	for (const add of [addStart, addTest, addAccuracy, addBench, addCheck, addBuild, addModdable, addProvision]) {
 		const command = add(program);
 		command
 			.exitOverride()

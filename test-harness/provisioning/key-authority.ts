@@ -8,6 +8,8 @@ export interface RegistryEntry {
 	readonly shortAddress: number;
 	/** Of the newest keys that were made for it. */
 	readonly generation: number;
+	/** Of the keys that it is known to have; 0: of none yet. */
+	readonly confirmedGeneration: number;
 	readonly isDecommissioned: boolean;
 }
 
@@ -19,6 +21,8 @@ export interface KeyAuthority {
 	list(): readonly RegistryEntry[];
 	/** Keys for a new meter, or the next generation for one that was decommissioned. Fills `into`; the caller wipes it. */
 	add(meter: { id: string; domain: number; shortAddress: number; epoch: number }, into: DeviceFile): void;
+	/** The newest keys again, for a device file that got lost; refused once the meter is known to have them. */
+	again(id: string, into: DeviceFile): void;
 	/** The next generation of keys, from day `epoch` on. Fills `into`; the caller wipes it. */
 	renew(id: string, epoch: number, into: DeviceFile): void;
 	/**

@@ -10,6 +10,7 @@ import {
 	meterSubject,
 	SUBJECT_BYTES,
 } from "../../src/provisioning/authorisation.js";
+import type { DeviceFile } from "../../src/provisioning/device-file.js";
 import { OpticalRequest } from "../../src/provisioning/optical-port.js";
 import { KeyState } from "../../src/provisioning/provisioning-target.js";
 import { NodeCrypto } from "../crypto/node-crypto.js";
@@ -105,6 +106,30 @@ export async function writeDevice(client: OpticalClient, device: OpenedDeviceFil
 		if (await tookItAnyway(client, device, error, repeats)) return { isProven: false };
 		throw error;
 	}
+}
+
+/**
+ * The next keys for the meter that said so: made now, or made before and lost on their way. The generation of the meter
+ * decides, so that no failed attempt costs one.
+ */
+export function nextKeys(authority: KeyAuthority, identity: OpticalIdentity, epoch: number, into: DeviceFile): void {
+	const { id, generation, keyState } = identity;
+	if (!hasKeys(identity)) throw new UserError(`the meter ${STATE_TEXTS[keyState]}: ${adviceFor(keyState)}`);
+	const entry = authority.list().find((meter) => meter.id === id);
+	if (!entry || entry.isDecommissioned) throw new UserError(`the registry knows no meter ${id}, or none any more`);
+	if (generation === entry.generation) {
+		authority.confirm(id, generation);
+		authority.renew(id, Math.max(epoch, identity.epoch), into);
+	} else if (
+		generation + 1 === entry.generation &&
+		entry.confirmedGeneration < entry.generation &&
+		keyState === KeyState.provisioned
+	)
+		authority.again(id, into);
+	else
+		throw new UserError(
+			`the meter has generation ${generation}, the head end ${entry.generation}: have it forget its keys (provision decommission), then make new ones`,
+		);
 }
 
 async function bringToDay(client: OpticalClient, authority: KeyAuthority, identity: OpticalIdentity, day: number) {

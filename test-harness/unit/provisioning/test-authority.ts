@@ -34,9 +34,16 @@ export class TestAuthority implements KeyAuthority {
 			domain,
 			shortAddress,
 			generation: (known?.generation ?? 0) + 1,
+			confirmedGeneration: 0,
 			isDecommissioned: false,
 		});
 		this.#fill(id, epoch, into);
+	}
+
+	again(id: string, into: DeviceFile): void {
+		const entry = this.#entry(id);
+		if (entry.confirmedGeneration === entry.generation) throw new UserError(`${id} has its newest keys`);
+		this.#fill(id, 9_000, into);
 	}
 
 	renew(id: string, epoch: number, into: DeviceFile): void {
@@ -60,7 +67,9 @@ export class TestAuthority implements KeyAuthority {
 	}
 
 	confirm(id: string, generation: number): void {
-		assert.equal(this.#entry(id).generation, generation);
+		const entry = this.#entry(id);
+		assert.equal(entry.generation, generation);
+		entry.confirmedGeneration = generation;
 	}
 
 	decommission(id: string): void {
