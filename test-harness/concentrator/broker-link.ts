@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { onlineTopic, TOPIC_ROOT, upTopic } from "../../src/messages/topics.js";
 import type { ServerClock } from "../clock.js";
-import type { HeadEndLink } from "../head-end/head-end.js";
+import type { HeadEndLink } from "../head-end/fleet.js";
 
 export interface BrokerLinkOptions {
 	readonly url: string;

@@ -1,6 +1,6 @@
 import type { VirtualBoard } from "../board/virtual-board.js";
 import type { ProfileRowView } from "../head-end/api.js";
-import type { MeterCollection } from "../head-end/head-end.js";
+import type { MeterCollection } from "../head-end/fleet-views.js";
 import type { Monitor } from "./monitor.js";
 import type { World } from "./world.js";
 
@@ -380,6 +380,9 @@ export function judge(world: World, monitor: Monitor, results: readonly MeterRes
 			"messages",
 		),
 		row("messages the harness could not read", "exactly", 0, monitor.refusals, "messages"),
+		...(monitor.keyReuses === null
+			? []
+			: [row("keys that sealed two messages", "exactly", 0, monitor.keyReuses, "keys")]),
 		row(
 			"waveform codes out of range",
 			"exactly",

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { MeterCollection } from "../head-end/head-end.js";
+import type { MeterCollection } from "../head-end/fleet-views.js";
 import { UserError } from "../user-error.js";
 
 export interface ConcentratorOptions {
@@ -50,10 +50,7 @@ export class ConcentratorProcess {
 	#lastWords = "";
 
 	/** @param script the module to fork; another one in tests */
-	constructor(
-		options: ConcentratorOptions,
-		script = fileURLToPath(new URL("../head-end/main.ts", import.meta.url)),
-	) {
+	constructor(options: ConcentratorOptions, script = fileURLToPath(new URL("../head-end/main.ts", import.meta.url))) {
 		this.#options = options;
 		this.#script = script;
 	}

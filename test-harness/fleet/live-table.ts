@@ -1,5 +1,5 @@
 import { NOT_AVAILABLE } from "../../src/messages/reading.js";
-import type { MeterCollection } from "../head-end/head-end.js";
+import type { MeterCollection } from "../head-end/fleet-views.js";
 import type { Monitor } from "./monitor.js";
 import type { World } from "./world.js";
 

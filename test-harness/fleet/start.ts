@@ -9,7 +9,7 @@ import { openBroker } from "../broker/open-broker.js";
 import { InProcessTarget } from "../device/in-process.js";
 import type { Target } from "../device/target.js";
 import type { DiagnosticsView, ProfileRowView, ProfileView } from "../head-end/api.js";
-import type { MeterCollection } from "../head-end/head-end.js";
+import type { MeterCollection } from "../head-end/fleet-views.js";
 import { writeReport } from "../reports/report.js";
 import type { RunResult } from "../reports/run-result.js";
 import { ROOT } from "../root.js";
@@ -274,6 +274,7 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 		const monitor = new Monitor(
 			world,
 			Math.max(2000, (run.minutes * 60_000) / 500),
+			[],
 			record === undefined ? undefined : (line) => void record.write(`${line}\n`),
 		);
 		const chaos = new Chaos(

@@ -1,7 +1,8 @@
 import { RealClock, type ServerClock, VirtualClock } from "../clock.js";
 import { BrokerLink } from "../concentrator/broker-link.js";
 import { UserError } from "../user-error.js";
-import { HeadEnd, type MeterCollection } from "./head-end.js";
+import type { MeterCollection } from "./fleet-views.js";
+import { HeadEnd } from "./head-end.js";
 import { HttpServer } from "./server.js";
 import { Store, StoreError } from "./store.js";
 

@@ -7,8 +7,11 @@ import { Kind } from "../../src/messages/kinds.js";
 import { UTC_EPOCH_UNIX_SECONDS } from "../clock.js";
 import { UserError } from "../user-error.js";
 import type { LiveMessage, ProfileRowView, ReadingView } from "./api.js";
+import { AskError } from "./asking.js";
 import { buildPage } from "./build-page.js";
-import { AskError, type Change, type HeadEnd, StoreError } from "./head-end.js";
+import type { Change } from "./fleet.js";
+import type { HeadEnd } from "./head-end.js";
+import { StoreError } from "./store.js";
 
 const CONTENT_SECURITY_POLICY = [
 	"default-src 'none'",
@@ -183,7 +186,7 @@ export class HttpServer {
 			this.#hosts = new Set(["localhost", "127.0.0.1", "[::1]"].map((name) => `${name}:${this.port}`));
 		this.#headEnd.onChange = (id, change) => this.#onChange(id, change);
 		this.#statusTimer = setInterval(() => {
-			if (this.#live.size > 0) this.#push({ type: "status", status: this.#headEnd.statusView() });
+			if (this.#live.size > 0) this.#push({ type: "status", status: this.#headEnd.views.statusView() });
 		}, STATUS_MILLISECONDS);
 	}
 
@@ -215,18 +218,18 @@ export class HttpServer {
 	#routes(): void {
 		const server = this.#fastify;
 		const headEnd = this.#headEnd;
-		server.get("/api/status", () => headEnd.statusView());
-		server.get("/api/meters", () => headEnd.ids().map((id) => headEnd.summaryView(id)));
-		server.get("/api/meters/:id", (request) => headEnd.meterView(this.#id(request)));
+		server.get("/api/status", () => headEnd.views.statusView());
+		server.get("/api/meters", () => headEnd.ids().map((id) => headEnd.views.summaryView(id)));
+		server.get("/api/meters/:id", (request) => headEnd.views.meterView(this.#id(request)));
 		server.get("/api/power", (request) =>
-			headEnd.powerView(
+			headEnd.views.powerView(
 				queryInteger(request, "seconds", 60, 86_400, 3600),
 				queryInteger(request, "points", 10, 2000, 360),
 			),
 		);
 		const profile = async (request: FastifyRequest, reply: FastifyReply, csv: boolean): Promise<unknown> => {
 			const id = this.#id(request);
-			const view = await headEnd.profileView(
+			const view = await headEnd.views.profileView(
 				id,
 				queryTime(request, "from", 0),
 				queryTime(request, "to", Number.POSITIVE_INFINITY),
@@ -240,10 +243,10 @@ export class HttpServer {
 		);
 		server.get("/api/meters/:id/profile.csv", (request, reply) => profile(request, reply, true));
 		server.get("/api/meters/:id/events", (request) =>
-			headEnd.eventsView(this.#id(request), queryInteger(request, "limit", 1, 100_000, 10_000)),
+			headEnd.views.eventsView(this.#id(request), queryInteger(request, "limit", 1, 100_000, 10_000)),
 		);
 		server.get("/api/meters/:id/readings", (request) =>
-			headEnd.readingsView(this.#id(request), queryTime(request, "since", 0)),
+			headEnd.views.readingsView(this.#id(request), queryTime(request, "since", 0)),
 		);
 		const ask = async (id: string, kind: number, first = 0): Promise<unknown> => {
 			try {
@@ -275,8 +278,8 @@ export class HttpServer {
 		socket.on("error", () => socket.terminate());
 		socket.on("close", () => this.#live.delete(socket));
 		this.#live.add(socket);
-		this.#sendTo(socket, JSON.stringify({ type: "status", status: this.#headEnd.statusView() } as LiveMessage));
-		const meters = this.#headEnd.ids().map((id) => this.#headEnd.summaryView(id)!);
+		this.#sendTo(socket, JSON.stringify({ type: "status", status: this.#headEnd.views.statusView() } as LiveMessage));
+		const meters = this.#headEnd.ids().map((id) => this.#headEnd.views.summaryView(id)!);
 		this.#sendTo(socket, JSON.stringify({ type: "fleet", meters } as LiveMessage));
 	}
 
@@ -296,7 +299,7 @@ export class HttpServer {
 		if (!changes) this.#changed.set(id, (changes = new Set()));
 		changes.add(change);
 		if (change === "reading") {
-			const reading = this.#headEnd.latestReading(id);
+			const reading = this.#headEnd.views.latestReading(id);
 			const readings = this.#readings.get(id) ?? [];
 			if (reading) readings.push(reading);
 			if (readings.length > 20) readings.shift();
@@ -307,7 +310,7 @@ export class HttpServer {
 
 	#pushChanges(): void {
 		this.#liveTimer = undefined;
-		const meters = [...this.#changed.keys()].flatMap((id) => this.#headEnd.summaryView(id) ?? []);
+		const meters = [...this.#changed.keys()].flatMap((id) => this.#headEnd.views.summaryView(id) ?? []);
 		if (meters.length > 0) this.#push({ type: "meters", meters });
 		for (const [id, changes] of this.#changed) {
 			const readings = this.#readings.get(id);

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VirtualClock } from "../../clock.js";
 import { BrokerLink } from "../../concentrator/broker-link.js";
-import { HeadEnd, type MeterCollection } from "../../head-end/head-end.js";
+import type { MeterCollection } from "../../head-end/fleet-views.js";
+import { HeadEnd } from "../../head-end/head-end.js";
 import { Store } from "../../head-end/store.js";
 import { FakeMeter, TestBroker } from "./fake-meter.js";
 

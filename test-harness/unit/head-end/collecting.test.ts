@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { Kind } from "../../../src/messages/kinds.js";
 import { upTopic } from "../../../src/messages/topics.js";
 import type { CaptureView, DiagnosticsView, SnapshotView } from "../../head-end/api.js";
-import { type AskError, LIMITS } from "../../head-end/head-end.js";
+import type { AskError } from "../../head-end/asking.js";
+import { LIMITS } from "../../head-end/limits.js";
 import { seed } from "../../seed.js";
 import { Bench, START_UTC } from "./bench.js";
 import { row, TestBroker, until } from "./fake-meter.js";
@@ -117,7 +118,7 @@ test("duplicates and rows out of order are stored once", () =>
 		assert.equal(summary.conflicts, 0);
 		assert.equal(summary.readings, 1);
 		assert.ok(summary.duplicatesIgnored >= 48, `${summary.duplicatesIgnored}`);
-		const view = await bench.headEnd.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
+		const view = await bench.headEnd.views.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
 		assert.deepEqual(
 			view?.rows.map((each) => each.sequence),
 			Array.from({ length: 47 }, (_, sequence) => sequence),
@@ -188,7 +189,7 @@ test("a row with a known sequence and other content is kept as a conflict and ov
 		const summary = bench.summary(meter.id);
 		assert.equal(summary.conflicts, 3);
 		assert.equal(summary.increments[0], 500_000);
-		const view = await bench.headEnd.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
+		const view = await bench.headEnd.views.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
 		assert.equal(view?.rows[1]?.activeEnergyImport, row(1).activeEnergyImport);
 		assert.deepEqual(
 			view?.conflicts.map((each) => [each.sequence, each.activeEnergyImport]),
@@ -197,7 +198,7 @@ test("a row with a known sequence and other content is kept as a conflict and ov
 				[1, 1],
 			],
 		);
-		assert.equal(bench.headEnd.meterView(meter.id)?.health, "bad");
+		assert.equal(bench.headEnd.views.meterView(meter.id)?.health, "bad");
 	}));
 
 test("registers that go back are flagged, in rows and in readings", () =>
@@ -245,7 +246,7 @@ test("storage that was replaced starts a new series; the rows of the old one sta
 		assert.equal(summary.profileNext, 3);
 		assert.deepEqual(summary.missing, []);
 		assert.equal(summary.increments[0], 2);
-		const view = await bench.headEnd.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
+		const view = await bench.headEnd.views.profileView(meter.id, 0, Number.POSITIVE_INFINITY);
 		assert.deepEqual(
 			view?.rows.map((each) => [each.series, each.sequence]),
 			[
@@ -295,7 +296,7 @@ test("an old hello that comes late opens no new series", () =>
 		assert.equal(summary.series, 0);
 		assert.equal(summary.profileNext, 4);
 		assert.deepEqual(summary.missing, []);
-		assert.ok(!bench.headEnd.meterView(meter.id)?.profile.checkingSeries);
+		assert.ok(!bench.headEnd.views.meterView(meter.id)?.profile.checkingSeries);
 	}));
 
 test("events are collected like rows: gaps, duplicates, conflicts", () =>
@@ -319,7 +320,7 @@ test("events are collected like rows: gaps, duplicates, conflicts", () =>
 		assert.equal(summary.eventsStored, 153);
 		assert.deepEqual(summary.eventsMissing, []);
 		assert.equal(summary.eventConflicts, 1);
-		const events = await bench.headEnd.eventsView(meter.id);
+		const events = await bench.headEnd.views.eventsView(meter.id);
 		assert.deepEqual(
 			events?.map((each) => each.detail),
 			Array.from({ length: 153 }, (_, sequence) => sequence),
@@ -385,7 +386,7 @@ test("hostile bytes are refused with a counted status, never a throw, and enrol 
 		assert.equal(summary.profileNext, 3);
 		assert.equal(summary.profileStored, 3);
 		assert.ok(!bench.headEnd.has(stranger));
-		const { refusals } = bench.headEnd.statusView();
+		const { refusals } = bench.headEnd.views.statusView();
 		for (const name of ["badLength", "badVersion", "badKind", "badValue", "unsupported", "outOfOrder"])
 			assert.ok((refusals[name] ?? 0) > 0, `${name}: ${JSON.stringify(refusals)}`);
 	}));
@@ -467,7 +468,7 @@ test("one meter with much to fetch does not keep the others waiting, and request
 			assert.ok(steps < 60, "the others are done long before");
 			await bench.step(1);
 			await new Promise((resolve) => setTimeout(resolve, 10));
-			assert.ok(bench.headEnd.statusView().requests.outstanding <= LIMITS.outstandingMax);
+			assert.ok(bench.headEnd.views.statusView().requests.outstanding <= LIMITS.outstandingMax);
 		}
 		assert.notDeepEqual(bench.summary(meters[0]!.id).missing, []);
 		await bench.settle();

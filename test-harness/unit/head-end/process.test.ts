@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import type { MeterCollection } from "../../head-end/head-end.js";
+import type { MeterCollection } from "../../head-end/fleet-views.js";
 import type { ProcessOptions, ProcessReply, ProcessRequest } from "../../head-end/process.js";
 import { ROOT } from "../../root.js";
 import { seed } from "../../seed.js";
