@@ -93,6 +93,8 @@ export const BYTE_GAP_MILLISECONDS = 1500;
 /** A repeated question is answered again, without being acted on, for so long. */
 export const REPEAT_MILLISECONDS = 30_000;
 
+/** An ANCHOR with 16 siblings has 278 bytes, an authorisation 42. */
+const MESSAGE_BYTES_MAX = 288;
 const BODY_AT = FRAME_PAYLOAD_AT + ANSWER_HEADER_BYTES;
 const BODY_END = FRAME_PAYLOAD_AT + FRAME_PAYLOAD_BYTES_MAX;
 
@@ -102,7 +104,7 @@ function set32(into: Uint8Array, at: number, value: number): void {
 
 /**
  * The meter's side of the optical port: one question, one answer. It waits for nobody, allocates nothing after
- * construction (1.5 KB), and overwrites every device file that passed through it.
+ * construction (1.5 KiB), and overwrites every device file that passed through it.
  */
 export class OpticalPortMachine {
 	/** Answers by status, `ok` among them. */
@@ -116,7 +118,7 @@ export class OpticalPortMachine {
 	readonly #limit: AttemptLimit;
 	readonly #reader = new OpticalFrameReader();
 	readonly #answer = new Uint8Array(FRAME_BYTES_MAX);
-	readonly #sealed = new Uint8Array(FRAME_PAYLOAD_BYTES_MAX);
+	readonly #sealed = new Uint8Array(MESSAGE_BYTES_MAX);
 	readonly #file = createDeviceFile();
 	readonly #identity: MeterIdentity = {
 		id: new Uint8Array(DEVICE_ID_BYTES),
@@ -269,6 +271,7 @@ export class OpticalPortMachine {
 			case OpticalRequest.witness:
 				return byteLength === 0 ? this.#putWitness() : -Status.badLength; // OPT-5
 			case OpticalRequest.anchor: {
+				if (byteLength > MESSAGE_BYTES_MAX) return -Status.badLength; // OPT-10
 				for (let i = 0; i < byteLength; i++) this.#sealed[i] = bytes[at + i]!;
 				const status = this.#target.anchor(this.#sealed, byteLength);
 				if (status === Status.ok) return BODY_AT;
@@ -295,6 +298,10 @@ export class OpticalPortMachine {
 			sealedAt += DEVICE_FILE_BYTES;
 			if (request === OpticalRequest.provision && sealedAt !== end) return Status.badLength; // OPT-9
 			status = decodeDeviceFile(bytes, at, DEVICE_FILE_BYTES, this.#file);
+		}
+		if (status === Status.ok && end - sealedAt > MESSAGE_BYTES_MAX) {
+			this.#stage = Stage.authorisation;
+			status = Status.badLength; // OPT-11
 		}
 		if (status === Status.ok) {
 			const sealed = this.#sealed;

@@ -131,7 +131,8 @@ export function refusalText(request: OpticalRequest, status: number, stage: numb
 			: stage === Stage.deviceFile
 				? DEVICE_FILE_TEXTS[status]
 				: stage === Stage.authorisation
-					? (request === OpticalRequest.anchor ? ANCHOR_TEXTS : AUTHORISATION_TEXTS)[status]
+					? ((request === OpticalRequest.anchor ? ANCHOR_TEXTS : AUTHORISATION_TEXTS)[status] ??
+						KEY_STORE_TEXTS[status])
 					: KEY_STORE_TEXTS[status];
 	const wait = status !== Status.busy && retryAfterSeconds > 0 ? `; next attempt in ${retryAfterSeconds} s` : "";
 	return `the meter refuses ${REQUEST_NAMES[request] ?? request}: ${text ?? "see docs/PROVISIONING.md"} (${statusName(status)})${wait}`;

@@ -1,6 +1,7 @@
-import { constants, createReadStream, createWriteStream, openSync, statSync } from "node:fs";
+import { constants, openSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
+import { isatty, ReadStream, WriteStream } from "node:tty";
 import { UserError } from "../user-error.js";
 
 /** The optical head, or whatever stands for it: bytes both ways, in pieces of any size, some of them noise. */
@@ -36,7 +37,7 @@ export function lineOfStream(stream: Duplex): OpticalLine {
 	};
 }
 
-/** A character device that is set up already: a pseudo terminal, or a serial port after `stty raw`. */
+/** A pseudo terminal, or a serial port (its speed is set up already: `stty`). It is switched to raw bytes. */
 function lineOfDevice(path: string): OpticalLine {
 	let isCharacterDevice = false;
 	try {
@@ -44,11 +45,13 @@ function lineOfDevice(path: string): OpticalLine {
 	} catch {
 		throw new UserError(`there is no port ${path}; --port takes tcp:127.0.0.1:<port> or the path of a serial device`);
 	}
-	if (!isCharacterDevice)
+	const flags = constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK;
+	const file = isCharacterDevice ? openSync(path, flags) : -1;
+	if (file < 0 || !isatty(file))
 		throw new UserError(`${path} is no serial device; --port takes tcp:127.0.0.1:<port> or a device`);
-	const file = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
-	const reading = createReadStream(path, { fd: file, autoClose: false, highWaterMark: 512 });
-	const writing = createWriteStream(path, { fd: file, autoClose: true });
+	const reading = new ReadStream(file);
+	reading.setRawMode(true);
+	const writing = new WriteStream(openSync(path, flags));
 	let closed: (reason: string) => void = () => {};
 	reading.on("error", (error) => closed(error.message));
 	writing.on("error", (error) => closed(error.message));
@@ -59,7 +62,7 @@ function lineOfDevice(path: string): OpticalLine {
 		},
 		onReceived: (listener) => {
 			reading.removeAllListeners("data");
-			reading.on("data", (bytes) => listener(bytes as Buffer));
+			reading.on("data", listener);
 		},
 		onClosed: (listener) => {
 			closed = listener;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { crc32 } from "../../../src/bytes/crc.js";
 import { STATUS_COUNT, Status } from "../../../src/bytes/status.js";
 import {
 	createAuthorisation,
@@ -10,6 +11,7 @@ import {
 import { createDeviceFile, decodeDeviceFile } from "../../../src/provisioning/device-file.js";
 import { OpticalPortMachine, OpticalRequest } from "../../../src/provisioning/optical-port.js";
 import { seed } from "../../seed.js";
+import { newFlash } from "../../unit/key-store/world.js";
 import {
 	decodeAnswer,
 	fileBytes,
@@ -19,6 +21,7 @@ import {
 	sampleFile,
 	transmitted,
 } from "../../unit/provisioning/samples.js";
+import { TestHeadEnd, TestMeter } from "../../unit/provisioning/world.js";
 
 const CASES = Number(process.env["FUZZ_CASES"] ?? 10_000);
 
@@ -116,4 +119,28 @@ test("decoders take any bytes", () => {
 			for (const status of statuses) assert.ok(status >= 0 && status < STATUS_COUNT, `seed ${seed}, case ${i}`);
 		}
 	}
+});
+
+test("a right RESEED with any one bit changed changes nothing, and the right one still works afterwards", () => {
+	const first = sampleFile();
+	const second = sampleFile({ generation: 2, roots: new Uint8Array(64).fill(0x31) });
+	const flash = newFlash();
+	assert.equal(new TestMeter(flash).provision(first).status, Status.ok);
+	const { image } = flash;
+	const authorisation = new TestHeadEnd(first).mayTake(second);
+	const body = Buffer.concat([fileBytes(second), authorisation]);
+	for (let at = 0; at < body.length; at++)
+		for (const mendsChecksum of at < 164 ? [false, true] : [false]) {
+			const where = `seed ${seed}, byte ${at}, ${mendsChecksum ? "right" : "old"} checksum`;
+			const changed = Buffer.from(body);
+			changed[at]! ^= 1 << below(8);
+			if (mendsChecksum) changed.writeUInt32BE(crc32(changed, 0, 164), 164);
+			const meter = new TestMeter(newFlash({ image }));
+			assert.notEqual(meter.ask(OpticalRequest.reseed, changed).status, Status.ok, where);
+			assert.equal(meter.keys.generation, 1, where);
+			if (at % 16 !== 0) continue;
+			const isUsedUp = meter.keys.downIndex(0) > 0;
+			const answer = meter.ask(OpticalRequest.reseed, body);
+			assert.equal(answer.status, isUsedUp ? Status.replayed : Status.ok, where);
+		}
 });

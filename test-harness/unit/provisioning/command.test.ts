@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -123,6 +123,41 @@ test("what goes wrong is one line and an exit code", async () => {
 	assert.ok(existsSync(other), "a refused device file stays");
 	ran = await run("decommission", "--id", "acde480000000002", ...WITH_REGISTRY);
 	assert.match(ran.error, /^wattlock: give --port .* or --lost .*\n$/);
+});
+
+/** A pseudo terminal: what is written to it comes out of `script`, and the other way round. */
+async function openTerminal(): Promise<{ path: string; child: ReturnType<typeof spawn> }> {
+	const child = spawn("script", ["-qfc", "stty raw -echo; tty; exec sleep 60", "/dev/null"], { stdio: "pipe" });
+	let text = "";
+	const path = await new Promise<string>((resolve, reject) => {
+		child.on("error", reject);
+		child.stdout.on("data", (bytes) => {
+			text += bytes;
+			const found = /(\/dev\/pts\/\d+)\r?\n/.exec(text)?.[1];
+			if (found) resolve(found);
+		});
+	});
+	child.stdout.removeAllListeners("data");
+	return { path, child };
+}
+
+const hasScript = !spawnSync("script", ["--version"]).error;
+
+test("a serial device", { skip: hasScript ? false : "script (util-linux) is not installed" }, async () => {
+	const { path, child } = await openTerminal();
+	child.stdout!.on("data", (bytes: Buffer) => {
+		meter.machine.receive(0, bytes, bytes.length);
+		const into = new Uint8Array(512);
+		const count = meter.machine.transmit(into);
+		child.stdin!.write(Buffer.from(into.subarray(0, count)));
+	});
+	try {
+		const ran = await run("show", "--port", path);
+		assert.deepEqual([ran.code, ran.error], [0, ""]);
+		assert.match(ran.out, /^acde48000000000\d, firmware 1\.0\.0, has no keys.*\nkey records \d+, witnessed 0/);
+	} finally {
+		child.kill();
+	}
 });
 
 test("the chains of authorisations outlive the command, and belong to one process", () => {

@@ -11,6 +11,7 @@ import {
 	dayText,
 	decommissionDevice,
 	describe,
+	nextKeys,
 	parseDay,
 	reseedDevice,
 	writeDevice,
@@ -159,6 +160,37 @@ test("the wrong meter, keys that are there, keys that are not: one line, and not
 	await assert.rejects(decommissionDevice(client, impostor, ID, DAY), /the authorisation is not this head end's/);
 	assert.equal((await client.identify()).generation, 1);
 	assert.equal(impostor.list()[0]?.isDecommissioned, false, "what the meter refused is not written down as done");
+});
+
+test("which keys come next is decided by what the meter has: a failed attempt costs no generation", async () => {
+	const { authority, client, make, flash, head } = bench();
+	await assert.rejects(
+		async () => nextKeys(authority, await client.identify(), DAY, createDeviceFile()),
+		/has no keys/,
+	);
+	await writeDevice(
+		client,
+		make((into) => authority.add(NEW, into)),
+	);
+	const next = async () => {
+		const identity = await client.identify();
+		return make((into) => nextKeys(authority, identity, DAY, into));
+	};
+	const lost = await next();
+	assert.equal(lost.file.generation, 2);
+	assert.deepEqual((await next()).file, lost.file, "the same keys again: the meter has not got them");
+	await reseedDevice(client, authority, await next(), DAY);
+	assert.equal((await next()).file.generation, 3);
+	authority.renew(ID, DAY, createDeviceFile());
+	await assert.rejects(next(), /has generation 2, the head end 4: have it forget its keys/);
+
+	const before = flash.image;
+	authority.meters.get(ID)!.generation = 2;
+	await reseedDevice(client, authority, await next(), DAY);
+	head.meter = new TestMeter(newFlash({ image: before })); // flash of generation 2 was put back
+	await assert.rejects(next(), /has generation 2, the head end 3: have it forget its keys/, "3 was confirmed");
+	await decommissionDevice(client, authority, ID, DAY);
+	await assert.rejects(next(), /has no keys/);
 });
 
 test("a meter that stands at an old day is given the ANCHOR first", async () => {

@@ -71,6 +71,8 @@ test("questions that are none", () => {
 	const damaged = FILE.slice();
 	damaged[50]! ^= 1;
 	assert.equal(refused(question(OpticalRequest.reseed, join(damaged, text("seal")))), "badChecksum 2 0");
+	assert.equal(refused(question(OpticalRequest.anchor, new Uint8Array(289))), "badLength 1 0", "OPT-10");
+	assert.equal(refused(question(OpticalRequest.decommission, new Uint8Array(289))), "badLength 3 0", "OPT-11");
 	assert.deepEqual(target.calls, [], "nothing of that reached the meter");
 	assert.equal(attempts.saves, 0, "nor counts as an attempt");
 	assert.equal(machine.counters.counts[Status.unsupported], 2);
