@@ -384,6 +384,7 @@ export class CommandHandler {
 		receipt.senderAnchor.fill(0);
 		let isKnown = false;
 		for (let sequence = audit.headSequence; sequence >= audit.oldestSequence; sequence--) {
+			if (!audit.store.mayName(sequence, commandId)) continue;
 			if (audit.read(sequence, row) !== Status.ok || row.format !== AuditFormat.command) continue;
 			if (row.code === AuditCode.anchorHeld || !this.#isSame(row.commandId, commandId)) continue;
 			const status = row.code & 0xff;

@@ -37,6 +37,10 @@ const FORMAT_VERSION = 1;
 export const RECORD_OVERHEAD_BYTES = 12;
 const RECORD_HEADER_BYTES = 8;
 
+/** Of `#locate`: there is no such slot, or it is larger than this log's. */
+const NOWHERE = -1;
+const TOO_LARGE = -2;
+
 /** Where the slot is in a log's buffer, behind the sector header. */
 const SLOT_AT = SECTOR_HEADER_BYTES;
 
@@ -145,6 +149,8 @@ export class RecordLog {
 	#foundBase = 0;
 	#foundLimit = 0;
 	#foundSlotBytes = 0;
+	/** Of the slot last found by `#locate`. */
+	#locatedSlotBytes = 0;
 
 	/** What `#inspect` found. */
 	#sectorBase = 0;
@@ -305,6 +311,19 @@ export class RecordLog {
 		this.readVersion = bytes[6]!;
 		this.readSequence = sequence;
 		return Status.ok;
+	}
+
+	/**
+	 * Some bytes of a payload as they lie in flash, unchecked: to find a record among many without a checksum over each.
+	 * What it finds must be read again with `read`.
+	 * @returns whether there were so many bytes to copy to the start of `into`
+	 */
+	peek(sequence: number, payloadOffset: number, byteLength: number, into: Uint8Array): boolean {
+		const address = this.#locate(sequence);
+		const start = RECORD_HEADER_BYTES + payloadOffset;
+		return (
+			address >= 0 && start + byteLength <= this.#locatedSlotBytes && this.#read(address + start, into, byteLength)
+		);
 	}
 
 	/**
@@ -472,7 +491,14 @@ export class RecordLog {
 
 	/** Finds a record and reads it into `#slot`; see `read`. */
 	#load(sequence: number): Status {
-		if (!(sequence >= this.#oldestSequence && sequence < this.#nextSequence)) return Status.notFound;
+		const address = this.#locate(sequence);
+		if (address < 0) return address === NOWHERE ? Status.notFound : Status.unsupported;
+		return this.#readSlot(address, this.#locatedSlotBytes, sequence);
+	}
+
+	/** Address of a record's slot, and `#locatedSlotBytes`; `NOWHERE`, `TOO_LARGE`. */
+	#locate(sequence: number): number {
+		if (!(sequence >= this.#oldestSequence && sequence < this.#nextSequence)) return NOWHERE;
 		let ring = this.#head;
 		let base = this.#headBase;
 		let slotBytes = this.#headSlotBytes;
@@ -482,11 +508,12 @@ export class RecordLog {
 			base = this.#foundBase;
 			slotBytes = this.#foundSlotBytes;
 		}
-		if (ring < 0 || sequence < base) return Status.notFound;
-		if (slotBytes > this.#slotBytes) return Status.unsupported;
+		if (ring < 0 || sequence < base) return NOWHERE;
+		if (slotBytes > this.#slotBytes) return TOO_LARGE;
 		const slot = sequence - base;
-		if (slot >= this.#slotsOf(slotBytes)) return Status.notFound;
-		return this.#readSlot(this.#slotAddress(ring, slotBytes, slot), slotBytes, sequence);
+		if (slot >= this.#slotsOf(slotBytes)) return NOWHERE;
+		this.#locatedSlotBytes = slotBytes;
+		return this.#slotAddress(ring, slotBytes, slot);
 	}
 
 	/** Erases a sector outside the log that is not wholly blank, so that nothing old stays in flash. */

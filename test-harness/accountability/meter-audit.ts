@@ -66,6 +66,8 @@ interface Anchor {
 
 const GRAVITY: readonly AuditStatus[] = ["rewritten", "truncated", "gap", "ok"];
 const NO_CHAIN = Buffer.alloc(CHAIN_BYTES);
+/** More are thinned out. */
+const ANCHORS_MAX = 1000;
 
 /** Chain value of a row behind one with `previous`, by node:crypto. */
 export function rowChain(previous: Uint8Array, row: AuditRow): Buffer {
@@ -161,7 +163,18 @@ export class MeterAudit {
 		const last = this.#anchors[this.#anchors.length - 1];
 		if (same && last !== undefined && last.sequence === sequence) return;
 		this.#anchors.push({ sequence, chain: Buffer.from(chain), order, from });
-		this.#anchors.sort((a, b) => a.order - b.order);
+		if (last !== undefined && order < last.order) this.#anchors.sort((a, b) => a.order - b.order);
+		if (this.#anchors.length > ANCHORS_MAX) this.#forgetAnchors();
+	}
+
+	/** Anchors that rows here agree with say nothing that the rows do not; every second one of them goes. */
+	#forgetAnchors(): void {
+		const highest = Math.max(...this.#anchors.map(({ sequence }) => sequence));
+		const kept = this.#anchors.filter(
+			({ sequence, chain }, i) =>
+				i % 2 === 0 || sequence === highest || !this.#rows.get(sequence)?.chain?.equals(chain),
+		);
+		this.#anchors.splice(0, this.#anchors.length, ...kept);
 	}
 
 	/** The oldest row that the meter holds, from an audit head. */

@@ -93,6 +93,29 @@ test("events: time, code, detail, chain; a clock that is not set is told", () =>
 	assert.equal(event.utcSeconds, CLOCK_INVALID);
 });
 
+test("events: a row that names a command; found by its id, also across sectors", () => {
+	const flash = new FlashSimulator(STRICT);
+	const store = new EventStore(flash);
+	assert.equal(store.open(), Status.ok);
+	const extra = Uint8Array.from({ length: 24 }, (_, i) => i + 1);
+	const chain = new Uint8Array(16).fill(9);
+	for (let i = 1; i <= 200; i++) {
+		extra[7] = i;
+		assert.equal(store.append(1, 0x0300, i, chain, i % 2 === 0 ? extra : undefined), Status.ok);
+	}
+	const event = createEventRecord();
+	for (let i = 1; i <= 200; i++) {
+		extra[7] = i;
+		assert.equal(store.read(i, event), Status.ok);
+		assert.equal(store.hasExtra, i % 2 === 0);
+		if (store.hasExtra) assert.deepEqual(store.extra, extra);
+		assert.equal(store.mayName(i, extra), i % 2 === 0, `row ${i}`);
+		extra[7] = i + 1;
+		assert.ok(!store.mayName(i, extra), `row ${i}, another id`);
+	}
+	assert.ok(!store.mayName(0, extra) && !store.mayName(201, extra), "no such rows");
+});
+
 test("registers: a new meter, a full one, a lost one are told apart", () => {
 	const flash = new FlashSimulator(STRICT);
 	const store = new RegisterStore(flash);
