@@ -1,11 +1,6 @@
 import { Status } from "../../src/bytes/status.js";
 import { Branch } from "../../src/key-store/chains.js";
-import {
-	jumpOdometer,
-	ODOMETER_STATE_BYTES,
-	ODOMETER_VALUE_BYTES,
-	startOdometer,
-} from "../../src/key-store/odometer.js";
+import { ODOMETER_VALUE_BYTES } from "../../src/key-store/odometer.js";
 import { ServerUnicast } from "../../src/key-store/server-unicast.js";
 import { createUnicastHeader, decodeUnicastHeader, UnicastType } from "../../src/key-store/unicast.js";
 import { CONTENT_PREFIX_BYTES } from "../../src/messages/channel.js";
@@ -17,15 +12,14 @@ export interface AuditedMeter {
 	readonly id: Uint8Array;
 	readonly domain: number;
 	readonly shortAddress: number;
-	readonly epoch: number;
-	/** R_E, 32 bytes. */
-	readonly rootEndToEnd: Uint8Array;
+	/** V_e of the end-to-end branch. @param into receives 32 bytes */
+	dayValue(epoch: number, into: Uint8Array): void;
 }
 
 const crypto = new NodeCrypto();
 
 /**
- * Listens on a meter's own line with a copy of its end-to-end root: what was said, and whether any key ever sealed two
+ * Listens on a meter's own line, with the registry at hand: what was said, and whether any key ever sealed two
  * messages. It takes no part in what head end and concentrator do.
  */
 export class Auditor {
@@ -34,17 +28,19 @@ export class Auditor {
 	/** Messages that could not be opened. */
 	refusals = 0;
 	readonly opened = new Uint8Array(2048);
+	readonly view = new DataView(this.opened.buffer);
 	openedByteLength = 0;
 	readonly #unicast: ServerUnicast;
 	readonly #header = createUnicastHeader();
-	readonly #odometer = new Uint8Array(ODOMETER_STATE_BYTES + ODOMETER_VALUE_BYTES);
-	#epoch: number;
+	readonly #meter: AuditedMeter;
+	readonly #value = new Uint8Array(ODOMETER_VALUE_BYTES);
+	#epoch = -1;
 	/** Of each branch: epoch × 65 536 + index of the last message, and its bytes. */
 	readonly #last = [-1, -1];
 	readonly #lastBytes: Buffer[] = [Buffer.alloc(0), Buffer.alloc(0)];
 
 	constructor(meter: AuditedMeter) {
-		this.#epoch = meter.epoch;
+		this.#meter = meter;
 		this.#unicast = new ServerUnicast(crypto, {
 			branch: Branch.endToEnd,
 			id: meter.id,
@@ -52,9 +48,6 @@ export class Auditor {
 			shortAddress: meter.shortAddress,
 			save: () => true,
 		});
-		this.#odometer.set(meter.rootEndToEnd, ODOMETER_STATE_BYTES);
-		startOdometer(crypto, this.#odometer, 0, meter.epoch, ODOMETER_STATE_BYTES);
-		this.#unicast.startDay(meter.epoch, this.#odometer, ODOMETER_STATE_BYTES);
 	}
 
 	/**
@@ -77,8 +70,8 @@ export class Auditor {
 		this.#lastBytes[branch] = Buffer.from(payload);
 		if (branch !== Branch.endToEnd || header.type !== UnicastType.data) return false;
 		if (epoch > this.#epoch) {
-			jumpOdometer(crypto, this.#odometer, 0, this.#epoch, epoch, ODOMETER_STATE_BYTES);
-			this.#unicast.startDay(epoch, this.#odometer, ODOMETER_STATE_BYTES);
+			this.#meter.dayValue(epoch, this.#value);
+			this.#unicast.startDay(epoch, this.#value, 0);
 			this.#epoch = epoch;
 		}
 		if (this.#unicast.openMessage(payload, payload.length, this.opened) !== Status.ok) {

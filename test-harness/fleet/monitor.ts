@@ -3,6 +3,7 @@ import { PlainEnvelope } from "../../src/messages/envelope.js";
 import { Kind, UTC_INVALID } from "../../src/messages/kinds.js";
 import { createReading, decodeReading, NOT_AVAILABLE, type Reading } from "../../src/messages/reading.js";
 import type { VirtualBoard } from "../board/virtual-board.js";
+import type { Auditor } from "./auditor.js";
 import type { World } from "./world.js";
 
 /** What was heard of one meter on its own connection. */
@@ -51,8 +52,9 @@ export class Monitor {
 	readonly heard: Heard[];
 	readonly power: PowerPoint[] = [];
 	readonly online: OnlineStretch[][];
-	/** Messages that could not be opened or read. */
-	refusals = 0;
+	/** Messages that could not be read. */
+	#refusals = 0;
+	readonly #auditors: readonly Auditor[];
 	readonly #world: World;
 	readonly #writeLine: ((line: string) => void) | undefined;
 	readonly #powerEveryMilliseconds: number;
@@ -62,8 +64,17 @@ export class Monitor {
 	readonly #reading = createReading();
 	#powerDueMilliseconds = 0;
 
-	/** @param writeLine takes one JSON line for each reading */
-	constructor(world: World, powerEveryMilliseconds: number, writeLine?: (line: string) => void) {
+	/**
+	 * @param auditors of secured meters, one each; empty: everything travels plain
+	 * @param writeLine takes one JSON line for each reading
+	 */
+	constructor(
+		world: World,
+		powerEveryMilliseconds: number,
+		auditors: readonly Auditor[] = [],
+		writeLine?: (line: string) => void,
+	) {
+		this.#auditors = auditors;
 		this.#world = world;
 		this.#writeLine = writeLine;
 		this.#powerEveryMilliseconds = powerEveryMilliseconds;
@@ -82,6 +93,17 @@ export class Monitor {
 			firstReadingAfterMilliseconds: Number.NaN,
 		}));
 		world.onUp = (board, payload, isRepeat) => this.#hear(board, payload, isRepeat);
+	}
+
+	/** Messages that could not be opened or read. */
+	get refusals(): number {
+		return this.#auditors.reduce((sum, { refusals }) => sum + refusals, this.#refusals);
+	}
+
+	/** Keys that sealed two messages; null: there are no keys. */
+	get keyReuses(): number | null {
+		if (this.#auditors.length === 0) return null;
+		return this.#auditors.reduce((sum, { keyReuses }) => sum + keyReuses, 0);
 	}
 
 	/** Call after each step. */
@@ -140,14 +162,25 @@ export class Monitor {
 	}
 
 	#hear(board: VirtualBoard, payload: Uint8Array, isRepeat: boolean): void {
-		if (this.#envelope.open(payload, payload.length, this.#opened) !== Status.ok) {
-			this.refusals++;
-			return;
+		let view = this.#view;
+		let byteLength = 0;
+		const auditor = this.#auditors[board.index];
+		if (auditor !== undefined) {
+			if (!auditor.hear(payload, isRepeat)) return;
+			view = auditor.view;
+			byteLength = auditor.openedByteLength;
+		} else {
+			if (this.#envelope.open(payload, payload.length, this.#opened) !== Status.ok) {
+				this.#refusals++;
+				return;
+			}
+			byteLength = this.#envelope.openedByteLength;
+			if (isRepeat) return;
 		}
-		if (this.#opened[0] !== Kind.reading || isRepeat) return;
+		if (view.getUint8(0) !== Kind.reading) return;
 		const reading = this.#reading;
-		if (decodeReading(this.#view, this.#envelope.openedByteLength, reading) !== Status.ok) {
-			this.refusals++;
+		if (decodeReading(view, byteLength, reading) !== Status.ok) {
+			this.#refusals++;
 			return;
 		}
 		const heard = this.heard[board.index]!;
