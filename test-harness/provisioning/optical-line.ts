@@ -1,7 +1,9 @@
 import { constants, openSync, statSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { isatty, ReadStream, WriteStream } from "node:tty";
+import type { VirtualBoard } from "../board/virtual-board.js";
+import type { World } from "../fleet/world.js";
 import { UserError } from "../user-error.js";
 
 /** The optical head, or whatever stands for it: bytes both ways, in pieces of any size, some of them noise. */
@@ -95,4 +97,51 @@ export async function openLine(port: string): Promise<OpticalLine> {
 		});
 		socket.once("error", () => reject(new UserError(`nothing listens at ${port}; is the board running?`)));
 	});
+}
+
+/** The optical port of a meter of a virtual world. */
+export function lineOfBoard(world: Pick<World, "opticalData">, board: VirtualBoard): OpticalLine {
+	return {
+		send: (bytes) => world.opticalData(board, bytes),
+		onReceived: (listener) => {
+			board.onOptical = listener;
+		},
+		onClosed: () => {},
+		close: () => {
+			board.onOptical = undefined;
+		},
+	};
+}
+
+/**
+ * Lets one technician at a time reach a line through `tcp:127.0.0.1:<port>`.
+ * @param port 0: any free one
+ * @returns the port, and how to end it; the line itself stays open
+ */
+export async function serveLine(line: OpticalLine, port: number): Promise<{ port: number; close(): Promise<void> }> {
+	let current: Socket | undefined;
+	const server = createServer((socket) => {
+		if (current) {
+			socket.destroy(); // there is one optical port, and a head is on it
+			return;
+		}
+		current = socket;
+		socket.on("data", (bytes) => line.send(bytes));
+		socket.on("error", () => socket.destroy());
+		socket.on("close", () => {
+			current = undefined;
+		});
+	});
+	await new Promise<void>((resolve, reject) => {
+		server.once("error", () => reject(new UserError(`port ${port} is taken; choose another one`)));
+		server.listen(port, "127.0.0.1", resolve);
+	});
+	line.onReceived((bytes) => current?.write(Buffer.from(bytes)));
+	return {
+		port: (server.address() as { port: number }).port,
+		close: () => {
+			current?.destroy();
+			return new Promise((resolve) => server.close(() => resolve()));
+		},
+	};
 }

@@ -5,7 +5,7 @@ import { STATUS_COUNT, Status, statusName } from "../../../src/bytes/status.js";
 import { OpticalPortMachine, OpticalRequest } from "../../../src/provisioning/optical-port.js";
 import { Stage } from "../../../src/provisioning/provisioning-target.js";
 import { OpticalClient, OpticalRefusal, OpticalSilence, refusalText } from "../../provisioning/optical-client.js";
-import { type OpticalLine, openLine } from "../../provisioning/optical-line.js";
+import { lineOfBoard, type OpticalLine, openLine, serveLine } from "../../provisioning/optical-line.js";
 import { UserError } from "../../user-error.js";
 import { fileBytes, METER_ID, MemoryAttempts, ScriptedTarget, sampleFile } from "./samples.js";
 
@@ -205,4 +205,29 @@ test("--port: loopback TCP and devices; nothing else", async () => {
 	client.close();
 	await new Promise((resolve) => server.close(resolve));
 	await assert.rejects(openLine(`tcp:127.0.0.1:${port}`), /nothing listens/);
+});
+
+test("a virtual board's optical port through TCP: one head at a time", async () => {
+	const target = new ScriptedTarget();
+	const machine = new OpticalPortMachine(target, new MemoryAttempts(), 0);
+	const board = { onOptical: undefined as ((bytes: Uint8Array) => void) | undefined };
+	const world = {
+		opticalData(_board: unknown, bytes: Uint8Array) {
+			machine.receive(0, bytes, bytes.length);
+			const into = new Uint8Array(100);
+			for (let count = machine.transmit(into); count > 0; count = machine.transmit(into))
+				board.onOptical?.(into.subarray(0, count));
+		},
+	};
+	const line = lineOfBoard(world, board as never);
+	const served = await serveLine(line, 0);
+	const first = new OpticalClient(await openLine(`tcp:127.0.0.1:${served.port}`));
+	assert.equal((await first.identify()).generation, 7);
+	assert.equal((await first.read(1)).length, 496);
+	const second = new OpticalClient(await openLine(`tcp:127.0.0.1:${served.port}`));
+	await assert.rejects(second.identify(), /the line to the meter is gone/);
+	await assert.rejects(serveLine(line, served.port), /is taken/);
+	first.close();
+	second.close();
+	await served.close();
 });
