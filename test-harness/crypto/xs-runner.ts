@@ -8,9 +8,9 @@ import { buildEngine, LINUX_FOLDER } from "../build/engine.js";
 import { assignedNames } from "../build/firmware.js";
 import { noblePlugin } from "../build/noble-plugin.js";
 import { ROOT } from "../root.js";
-import type { Request } from "./xs/main.js";
 
 const FOLDER = join(ROOT, "test-harness", "crypto", "xs");
+export const CRYPTO_ENTRY = join(FOLDER, "main.ts");
 const BUILD = join(ROOT, "build", "crypto");
 const XS = join(ROOT, "node_modules", "@agoric", "xsnap", "moddable", "xs");
 
@@ -48,11 +48,14 @@ function run(program: string, parameters: readonly string[]): void {
 	if (status !== 0) throw new Error(`${program} failed:\n${stderr}`);
 }
 
-/** Builds the module of xs/main.ts with noble's patches, and a program that runs it on the engine of the Linux host. */
-export async function buildXsRunner(): Promise<XsRunner> {
+/**
+ * Builds a module with noble's patches, and a program that runs it on the engine of the Linux host.
+ * @param entry a module that sets `wattlockStart`, as xs/main.ts does
+ */
+export async function buildXsRunner(entry: string = CRYPTO_ENTRY): Promise<XsRunner> {
 	const { compiler } = await buildEngine();
 	const { outputFiles } = await build({
-		entryPoints: [join(FOLDER, "main.ts")],
+		entryPoints: [entry],
 		bundle: true,
 		write: false,
 		format: "esm",
@@ -100,7 +103,7 @@ export interface XsAnswer {
 export function runOnXs(
 	runner: XsRunner,
 	memory: XsMemory,
-	requests: readonly Request[],
+	requests: readonly object[],
 	collectsOften = false,
 ): { readonly answers: readonly XsAnswer[]; readonly memory: string } {
 	const { status, stdout, stderr } = spawnSync(

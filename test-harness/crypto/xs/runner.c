@@ -146,8 +146,8 @@ int main(int argc, char **argv)
 		run_line(the, line);
 	}
 	wattlock_collect(the);
-	fprintf(stderr, "live slots %u, chunk bytes %u; heap slots %zu, chunk bytes %zu; root aliases %u\n",
+	fprintf(stderr, "live slots %u, chunk bytes %u; heap slots %zu, chunk bytes %zu; stack peak %u slots; root aliases %u\n",
 		(unsigned)the->currentHeapCount, (unsigned)the->currentChunksSize, meter.memory.slotsUsed,
-		meter.memory.chunksUsed, (unsigned)root.aliasCount);
+		meter.memory.chunksUsed, (unsigned)wattlock_stack_peak(&meter.memory), (unsigned)root.aliasCount);
 	return 0;
 }
