@@ -8,7 +8,8 @@ import { type EnergyRegisters, REGISTER_BYTES } from "../metrology/registers.js"
  * | offset | size | field            | unit and range                                    |
  * |-------:|-----:|------------------|---------------------------------------------------|
  * |      0 |    1 | version          | 1                                                 |
- * |      1 |    3 | reserved         | 0                                                 |
+ * |      1 |    1 | opticalFailures  | failed attempts at the optical port in a row      |
+ * |      2 |    2 | reserved         | 0                                                 |
  * |      4 |    4 | bootCount        | starts of this meter                              |
  * |      8 |    4 | parameterCounter | changes of metrological parameters                |
  * |     12 |  344 | registers        | energy registers, with their own version          |
@@ -25,6 +26,7 @@ const DEMAND_AT = PROFILE_AT + LOAD_PROFILE_STATE_BYTES;
 export interface MeterCounters {
 	bootCount: number;
 	parameterCounter: number;
+	opticalFailures: number;
 }
 
 /** Writes 414 bytes. */
@@ -35,7 +37,7 @@ export function encodeMeterState(
 	demand: MaximumDemand,
 	into: DataView,
 ): number {
-	into.setUint32(0, METER_STATE_VERSION * 0x100_0000);
+	into.setUint32(0, METER_STATE_VERSION * 0x100_0000 + counters.opticalFailures * 0x1_0000);
 	into.setUint32(4, counters.bootCount);
 	into.setUint32(8, counters.parameterCounter);
 	registers.encode(into, REGISTERS_AT);
@@ -60,6 +62,7 @@ export function decodeMeterState(
 ): Status {
 	if (byteLength !== METER_STATE_BYTES) return Status.badLength; // MST-1
 	if (from.getUint8(0) !== METER_STATE_VERSION) return Status.badVersion; // MST-2
+	counters.opticalFailures = from.getUint8(1);
 	counters.bootCount = from.getUint32(4);
 	counters.parameterCounter = from.getUint32(8);
 	let status = registers.decode(from, REGISTERS_AT, REGISTER_BYTES);

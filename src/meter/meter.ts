@@ -1,18 +1,21 @@
 import { STATUS_COUNT, Status, statusName } from "../bytes/status.js";
 import { AuditLog } from "../commands/audit-log.js";
+import { Source } from "../commands/authorisation.js";
 import { type Arrival, CommandHandler } from "../commands/command-handler.js";
 import { ControlState } from "../commands/control-state.js";
 import { type Device, SupplyControl } from "../commands/supply-control.js";
 import type { CryptoPlatform } from "../crypto/crypto-platform.js";
 import { RandomSource } from "../crypto/drbg.js";
+import { UpdateMachine } from "../firmware-update/update-machine.js";
 import { Branch } from "../key-store/chains.js";
-import { KeyStore } from "../key-store/key-store.js";
+import { KeyStore, UPDATE_KEY_BYTES } from "../key-store/key-store.js";
 import { AuditCode } from "../messages/audit.js";
 import { captureCodesOffset, createCaptureHeader, encodeCaptureHeader } from "../messages/capture.js";
 import type { TariffTable } from "../messages/command.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../messages/diagnostics.js";
+import { FirmwareTarget, UpdateState } from "../messages/firmware-update.js";
 import { BootReason, type Hello } from "../messages/hello.js";
-import { MESSAGE_BYTES_MAX, utcField } from "../messages/kinds.js";
+import { Kind, MESSAGE_BYTES_MAX, utcField } from "../messages/kinds.js";
 import { type Reading, ReadingFlag } from "../messages/reading.js";
 import { encodeRegisterEntry, encodeSnapshotHeader, Unit } from "../messages/snapshot.js";
 import { CaptureRing } from "../metrology/capture.js";
@@ -45,7 +48,7 @@ import { PlainChannel } from "./plain-channel.js";
 import { SecuredChannel } from "./secured-channel.js";
 import { parseSettings, type Settings } from "./settings.js";
 import { LATER, Uplink, type UplinkSource } from "./uplink.js";
-import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION } from "./version.js";
+import { FIRMWARE_MAJOR, FIRMWARE_MINOR, FIRMWARE_PATCH, FIRMWARE_VERSION, SECURITY_VERSION } from "./version.js";
 import { ClockChange, WallClock } from "./wall-clock.js";
 
 /** Samples are copied into the capture ring only when somebody asked: the copy costs more than measuring them. */
@@ -57,6 +60,10 @@ const FAREWELL_MILLISECONDS = 60_000;
 /** From handing a receipt to the link to the end of what can be sent. */
 const FAREWELL_SENT_MILLISECONDS = 5_000;
 const OPTICAL_PIECE_BYTES = 128;
+/** The port forgets who was there; a lock-out of its own is at most an hour. */
+const OPTICAL_IDLE_MILLISECONDS = 3_600_000;
+/** New firmware has sent so many messages before it stays. */
+const TRIAL_MESSAGES = 3;
 const DAY_SECONDS = 86_400;
 
 /** Without a closed second for this long the front end is taken as silent: time goes on, and the interval says so. */
@@ -116,14 +123,19 @@ export class Meter
 	readonly #channel: Channel;
 	/** Absent in a plain meter, like the optical port. */
 	#keyStore: KeyStore | undefined;
+	/** What `KeyStore.open` answered at the start. */
+	#keyStatus: Status = Status.ok;
+	/** There while somebody is at the port, and while firmware is on its way: half a thousand slots that are seldom used. */
 	#opticalPort: OpticalPortMachine | undefined;
+	#opticalIdleMilliseconds = 0;
+	#update: UpdateMachine | undefined;
 	/** There while a capture is wanted: 4 KB that a meter seldom needs. */
 	#capture: CaptureRing | undefined;
 	#captureState: CaptureState = CaptureState.idle;
 	readonly #captureRows: number;
 	readonly #state = new Uint8Array(REGISTER_BYTES_MAX);
 	readonly #stateView = new DataView(this.#state.buffer);
-	readonly #counters: MeterCounters = { bootCount: 0, parameterCounter: 0 };
+	readonly #counters: MeterCounters = { bootCount: 0, parameterCounter: 0, opticalFailures: 0 };
 	readonly #bootReason: number;
 	/** Monotonic time of the last closed second, ms. */
 	#secondAt: number;
@@ -135,8 +147,6 @@ export class Meter
 	/** The stored state has a version that this firmware does not know. */
 	#isStateForeign = false;
 	#isDecommissioned = false;
-	/** Failed attempts at the optical port; they do not outlive a start, and a start takes seconds. */
-	readonly #attempts: AttemptStore = { load: () => 0, save: () => false };
 
 	/** The relay as it was set last; undefined: not yet since the start. */
 	#relayClosed: boolean | undefined;
@@ -229,24 +239,55 @@ export class Meter
 
 	/** Reads the keys. A meter without any measures and stores, and waits at its optical port. */
 	#openChannel(): Channel {
-		const { crypto, flash, deviceKey, entropy, clock, log } = this.#platform;
+		const { crypto, flash, deviceKey, entropy, log } = this.#platform;
 		const { identifier, security } = this.settings;
 		if (security === "plain") return new PlainChannel(identifier, this.#random, this);
 		const random = new RandomSource(crypto, entropy);
 		if (random.start(this.#id, this.#id.length) !== Status.ok) this.#event(EventCode.keysRefused, Status.noEntropy);
 		const store = new KeyStore(crypto, flash, deviceKey);
-		const provisioning = new KeyStoreProvisioning(crypto, store, this);
 		this.#keyStore = store;
-		this.#opticalPort = new OpticalPortMachine(provisioning, this.#attempts, clock.monotonicMilliseconds());
 		const channel = new SecuredChannel(crypto, store, random, identifier, this, log);
 		let status = store.open();
-		provisioning.openStatus = status;
+		this.#keyStatus = status;
 		if (status === Status.ok && store.isProvisioned && !store.hasId(this.#id)) status = Status.notAuthorised;
 		if (status !== Status.ok && status !== Status.notFound) {
 			log.line(`keys: ${statusName(status)}; the meter measures, and waits for keys at its optical port`);
 			this.#event(EventCode.keysRefused, status);
 		}
+		this.#openUpdate();
+		this.#closeUpdate();
 		return channel;
+	}
+
+	/** The machine of an update, with the public key that came with the meter's own keys. */
+	#openUpdate(): UpdateMachine | undefined {
+		const store = this.#keyStore;
+		if (store === undefined || this.#update !== undefined) return this.#update;
+		const { flash, crypto, bootedFirmware, clock } = this.#platform;
+		const update = new UpdateMachine(flash, crypto, store, {
+			running: {
+				major: FIRMWARE_MAJOR,
+				minor: FIRMWARE_MINOR,
+				patch: FIRMWARE_PATCH,
+				securityVersion: SECURITY_VERSION,
+			},
+			target: bootedFirmware?.target ?? FirmwareTarget.inProcess,
+			bootedSlot: bootedFirmware?.slot ?? -1,
+		});
+		this.#stored(update.open(clock.monotonicMilliseconds()));
+		if (store.isProvisioned) {
+			const key = new Uint8Array(UPDATE_KEY_BYTES);
+			store.copyUpdateKey(key, 0);
+			update.setPublicKey(key, 0, key.length); // a head end without a signer gives zeros: every offer is refused
+		}
+		this.#update = update;
+		return update;
+	}
+
+	/** Nothing is on its way any more: what is to be remembered is in flash. */
+	#closeUpdate(): void {
+		if (this.#update?.state === UpdateState.idle && this.#update.deadlineMilliseconds() === Number.POSITIVE_INFINITY)
+			this.#update = undefined;
 	}
 
 	/** The channel says: a day began, and its keys are there. */
@@ -353,6 +394,8 @@ export class Meter
 		this.#supply.tick(now, utcSeconds, this.#importMilliwatts());
 		if (now >= this.#registerStore.deadlineMilliseconds()) this.#commit();
 		if (now >= this.#farewellMilliseconds) this.#farewell();
+		this.#judgeTrial();
+		if (now >= this.#opticalIdleMilliseconds) this.#opticalPort = undefined;
 		this.uplink.pump();
 	}
 
@@ -382,6 +425,7 @@ export class Meter
 			this.#loadProfile.mark(ProfileStatus.dataNotValid);
 			this.#second(0);
 		}
+		if (this.#update !== undefined && now >= this.#update.deadlineMilliseconds()) this.#update.tick(now);
 		if (this.#opticalPort !== undefined && now >= this.#opticalPort.deadlineMilliseconds()) {
 			this.#opticalPort.tick(now);
 			this.#answerOpticalPort();
@@ -391,11 +435,21 @@ export class Meter
 
 	deadlineMilliseconds(): number {
 		const optical = this.#opticalPort?.deadlineMilliseconds() ?? Number.POSITIVE_INFINITY;
-		return Math.min(this.uplink.deadlineMilliseconds(), this.#secondAt + SILENCE_MILLISECONDS, optical);
+		const update = this.#update?.deadlineMilliseconds() ?? Number.POSITIVE_INFINITY;
+		return Math.min(this.uplink.deadlineMilliseconds(), this.#secondAt + SILENCE_MILLISECONDS, optical, update);
 	}
 
 	opticalReceived(bytes: Uint8Array, byteLength: number): void {
-		this.#opticalPort?.receive(this.#platform.clock.monotonicMilliseconds(), bytes, byteLength);
+		const store = this.#keyStore;
+		if (store === undefined) return;
+		const now = this.#platform.clock.monotonicMilliseconds();
+		if (this.#opticalPort === undefined) {
+			const provisioning = new KeyStoreProvisioning(this.#platform.crypto, store, this);
+			provisioning.openStatus = store.isProvisioned ? Status.ok : this.#keyStatus;
+			this.#opticalPort = new OpticalPortMachine(provisioning, this.#attemptStore(), now);
+		}
+		this.#opticalIdleMilliseconds = now + OPTICAL_IDLE_MILLISECONDS;
+		this.#opticalPort.receive(now, bytes, byteLength);
 		this.#answerOpticalPort();
 	}
 
@@ -433,18 +487,26 @@ export class Meter
 	// ---- commands
 
 	takes(kind: number): boolean {
-		return this.#commands.takes(kind);
+		return this.#commands.takes(kind) || (kind >= Kind.updateOffer && kind <= Kind.updateCancel);
 	}
 
 	messageReceived(arrival: Arrival, bytes: Uint8Array, offset: number, byteLength: number): Status {
 		const now = this.#platform.clock.monotonicMilliseconds();
+		if (!this.#commands.takes(bytes[offset]!)) {
+			if (arrival.source !== Source.headEnd) return Status.notAuthorised; // UPL-3
+			if (arrival.isExpired) return Status.expired; // UPL-4
+			const update = this.#openUpdate();
+			if (update === undefined) return Status.unsupported; // UPL-5
+			return update.receive(now, new DataView(bytes.buffer, bytes.byteOffset + offset, byteLength), byteLength);
+		}
 		return this.#commands.receive(now, this.#wallClock.utcSeconds(), arrival, bytes, offset, byteLength);
 	}
 
 	encodeAnswer(into: DataView): number {
-		return this.#commands.hasAnswer ? this.#commands.transmit(into) : 0;
+		return this.#commands.hasAnswer ? this.#commands.transmit(into) : (this.#update?.transmit(into) ?? 0);
 	}
 
+	/** What the command handler offered; a status of the update is owed no more once it was written. */
 	answerSent(): void {
 		this.#commands.transmitted();
 		if (this.#farewellMilliseconds !== Number.POSITIVE_INFINITY && !this.#commands.hasAnswer)
@@ -461,6 +523,21 @@ export class Meter
 			if (!perPhase || powerMilliwatts > 0) sum += powerMilliwatts;
 		}
 		return Math.max(0, sum);
+	}
+
+	/** New firmware that has measured, reached its servers and stored without an error stays. */
+	#judgeTrial(): void {
+		const update = this.#update;
+		if (update === undefined) return;
+		if (update.wantsRestart) {
+			this.#commit();
+			this.#event(EventCode.firmwareChanged, update.state);
+			this.#platform.board.restart();
+		}
+		this.#closeUpdate();
+		if (update.state !== UpdateState.trial || !this.#channel.isReady || this.#storageErrors > 0) return;
+		if (this.#hasSecond && this.uplink.messagesSent >= TRIAL_MESSAGES && update.confirm() === Status.ok)
+			this.#event(EventCode.firmwareChanged, update.state);
 	}
 
 	setRelay(closed: boolean): Status {
@@ -528,9 +605,11 @@ export class Meter
 
 	/** The optical port gave keys, or a command took them. */
 	keysChanged(): void {
+		this.#keyStatus = Status.ok;
 		const generation = this.#keyStore?.isProvisioned ? this.#keyStore.generation : 0;
 		if (generation === 0) this.#event(AuditCode.keysDestroyed, 0);
 		else this.#event(EventCode.keysChanged, generation);
+		this.#update = undefined; // with another key
 		if (this.#channel instanceof SecuredChannel)
 			this.#channel.keysChanged(this.#platform.clock.monotonicMilliseconds());
 		this.uplink.subscribe();
@@ -579,6 +658,18 @@ export class Meter
 	anchor(message: Uint8Array, byteLength: number): Status {
 		if (!(this.#channel instanceof SecuredChannel)) return Status.unsupported;
 		return this.#channel.anchorReceived(this.#platform.clock.monotonicMilliseconds(), message, byteLength);
+	}
+
+	/** Failed attempts survive a start: they travel with the registers. */
+	#attemptStore(): AttemptStore {
+		return {
+			load: () => this.#counters.opticalFailures,
+			save: (failedAttempts) => {
+				this.#counters.opticalFailures = failedAttempts;
+				this.#commit();
+				return !this.#isStateForeign;
+			},
+		};
 	}
 
 	#answerOpticalPort(): void {

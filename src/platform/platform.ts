@@ -8,6 +8,14 @@ import type { Log } from "./log.js";
 import type { OpticalPort, OpticalPortEvents } from "./optical-port.js";
 import type { SampleKernel, SampleLayout } from "./sample-kernel.js";
 
+/** What the host's boot loader has started. */
+export interface BootedFirmware {
+	/** What this host can run: `FirmwareTarget` of src/messages/firmware-update.ts. */
+	readonly target: number;
+	/** 0: what is built in; 1, 2: out of flash. */
+	readonly slot: number;
+}
+
 /** All that the meter needs of the world. A host makes one, calls `startMeter`, then reports events to the `Meter`. */
 export interface Platform {
 	readonly clock: Clock;
@@ -16,6 +24,8 @@ export interface Platform {
 	readonly link: Link;
 	readonly opticalPort: OpticalPort;
 	readonly deviceKey: DeviceKey;
+	/** Absent where the host starts nothing out of flash: firmware is then received and verified, and never activated. */
+	readonly bootedFirmware?: BootedFirmware;
 	readonly board: Board;
 	readonly log: Log;
 	/** Makes the per-sample loop: native C where the host has it, else the TypeScript twin. */
