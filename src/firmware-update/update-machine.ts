@@ -537,7 +537,7 @@ export class UpdateMachine {
 		return marked;
 	}
 
-	/** Each block that a cut tears takes up to nine marks; after some twenty the image has to be sent again from its start. */
+	/** A block that a cut tears costs up to ten marks. When none is left, the image has to be sent again from its start. */
 	#giveUpWhenFull(status: Status): Status {
 		if (status !== Status.storageFull) return status;
 		this.abandoned++;
