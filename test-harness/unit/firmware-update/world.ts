@@ -209,8 +209,7 @@ export class TestMeter {
 	}
 
 	raw(bytes: Uint8Array): Status {
-		this.#bytes.set(bytes);
-		return this.#receive(bytes.length);
+		return this.machine.receive(this.now, new DataView(Uint8Array.from(bytes).buffer), bytes.length);
 	}
 
 	offer(image: Image, requestId = 1): Status {
