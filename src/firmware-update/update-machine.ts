@@ -287,6 +287,8 @@ export class UpdateMachine {
 			record.result = UpdateResult.none;
 			return status;
 		}
+		// A second copy: one wrong bit in the first would bring the trial back, and with it the old firmware.
+		this.#journal.write();
 		this.#reset();
 		this.#tell();
 		// Cut before this: `open` does it.

@@ -223,3 +223,15 @@ test("the journal: records that make no sense are refused, and the log goes roun
 	again.log.append(new Uint8Array(UPDATE_RECORD_BYTES), UPDATE_RECORD_BYTES, 2);
 	assert.equal(new UpdateJournal(flash).open(), Status.badVersion);
 });
+
+test("a wrong bit in any record of the journal does not bring back a trial that was confirmed", () => {
+	const meter = twice();
+	const { image } = meter.flash;
+	const first = UPDATE_SECTORS.firstSector * 4096;
+	for (let at = first + 32; at < first + 32 + 24 * 32; at++) {
+		const changed = image.slice();
+		changed[at]! ^= 1 << (at & 7);
+		const { version, machine } = new TestMeter(newFlash({ image: changed }), new MemorySecurity()).boot();
+		assert.equal(`${version} ${machine.state}`, "0.3.0 0", `byte ${at - first}`);
+	}
+});
