@@ -1,9 +1,9 @@
 import { StatusCounters } from "../../src/bytes/status.js";
-import type { Envelope } from "../../src/messages/envelope.js";
 import { MESSAGE_BYTES_MAX } from "../../src/messages/kinds.js";
 import type { ProfileRow } from "../../src/messages/profile.js";
 import type { ServerClock } from "../clock.js";
 import type { OnlineState } from "./api.js";
+import type { MeterChannel } from "./channel.js";
 import type { MeterRecord, MeterState } from "./meter-state.js";
 import { RecordKind, recordKey, type Store, type Write } from "./store.js";
 import { parseRow } from "./stored-rows.js";
@@ -22,8 +22,6 @@ export interface FleetOptions {
 	readonly clock: ServerClock;
 	readonly store: Store;
 	readonly log: (line: string) => void;
-	/** The channel of one meter. */
-	readonly envelopeFor: (identifier: string) => Envelope;
 }
 
 /** What changed, for live views. */
@@ -34,7 +32,8 @@ export class Fleet {
 	readonly clock: ServerClock;
 	readonly store: Store;
 	readonly log: (line: string) => void;
-	readonly envelopeFor: (identifier: string) => Envelope;
+	/** What lies between messages and link. */
+	channel!: MeterChannel;
 	link: HeadEndLink | undefined;
 	closed = false;
 	readonly meters = new Map<string, MeterState>();
@@ -50,7 +49,6 @@ export class Fleet {
 		this.clock = options.clock;
 		this.store = options.store;
 		this.log = options.log;
-		this.envelopeFor = options.envelopeFor;
 	}
 
 	/** After the first message that held: the meter counts from here on. */

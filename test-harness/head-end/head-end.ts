@@ -1,11 +1,11 @@
 import { Status } from "../../src/bytes/status.js";
 import { createControl, decodeControl } from "../../src/messages/control.js";
-import { type Envelope, PlainEnvelope } from "../../src/messages/envelope.js";
-import { Kind, MESSAGE_BYTES_MAX } from "../../src/messages/kinds.js";
-import { TOPIC_ROOT } from "../../src/messages/topics.js";
+import { Kind } from "../../src/messages/kinds.js";
+import { downTopic, TOPIC_ROOT } from "../../src/messages/topics.js";
 import type { ServerClock } from "../clock.js";
 import type { OnlineState } from "./api.js";
 import { Asking } from "./asking.js";
+import { type MeterChannel, PlainChannel } from "./channel.js";
 import { Collecting } from "./collecting.js";
 import { Fetching } from "./fetching.js";
 import { type Change, Fleet, type HeadEndLink } from "./fleet.js";
@@ -15,7 +15,7 @@ import { load } from "./loading.js";
 import { MeterClocks } from "./meter-clocks.js";
 import { MeterState } from "./meter-state.js";
 import { Sending } from "./sending.js";
-import type { Store } from "./store.js";
+import { type Store, StoreError } from "./store.js";
 
 export interface HeadEndOptions {
 	readonly clock: ServerClock;
@@ -23,8 +23,8 @@ export interface HeadEndOptions {
 	readonly log: (line: string) => void;
 	/** Only these meters are enrolled; absent: every meter that speaks. */
 	readonly allow?: readonly string[] | undefined;
-	/** The channel of one meter. */
-	readonly envelopeFor?: ((identifier: string) => Envelope) | undefined;
+	/** What lies between messages and link; absent: messages in clear. */
+	readonly channel?: MeterChannel | undefined;
 }
 
 /**
@@ -46,8 +46,8 @@ export class HeadEnd {
 			clock: options.clock,
 			store: options.store,
 			log: options.log,
-			envelopeFor: options.envelopeFor ?? (() => new PlainEnvelope()),
 		});
+		fleet.channel = options.channel ?? new PlainChannel((id, sealed) => fleet.link?.publish(downTopic(id), sealed));
 		const sending = new Sending(fleet);
 		this.fleet = fleet;
 		this.#allow = options.allow ? new Set(options.allow) : undefined;
@@ -113,22 +113,35 @@ export class HeadEnd {
 			return;
 		}
 		const id = match[1]!;
-		if (match[2] === "online") {
-			const meter = this.fleet.meters.get(id);
-			if (!meter) return;
-			meter.onlineFlag = payload.length === 1 && payload[0] === 0x31;
-			if (meter.onlineFlag) this.#fetching.enqueueAll(meter);
-			this.fleet.onChange(id, "meter");
-			return;
+		if (match[2] === "online") this.online(id, payload.length === 1 && payload[0] === 0x31);
+		else await this.up(id, payload);
+	}
+
+	/** A meter came or went, as the broker says; a hint only. */
+	online(id: string, isOnline: boolean): void {
+		const meter = this.fleet.meters.get(id);
+		if (!meter) return;
+		const wasOnline = meter.onlineFlag;
+		meter.onlineFlag = isOnline;
+		if (isOnline) {
+			if (wasOnline === false) this.fleet.channel.resend(id);
+			this.#fetching.enqueueAll(meter);
 		}
+		this.fleet.onChange(id, "meter");
+	}
+
+	/** One message of a meter; as `receive`. @throws StoreError only */
+	async up(id: string, payload: Uint8Array): Promise<void> {
 		this.fleet.messages.received++;
 		const known = this.fleet.meters.get(id);
 		if (!known && this.#allow && !this.#allow.has(id)) {
 			this.fleet.messages.notEnrolled++;
 			return;
 		}
-		const meter = known ?? new MeterState(id, this.fleet.envelopeFor(id), this.fleet.clock.utcSeconds());
+		const meter = known ?? new MeterState(id, this.fleet.clock.utcSeconds());
 		const status = await this.#receiveSealed(meter, payload, known !== undefined);
+		if (this.fleet.channel.failure)
+			throw new StoreError("full", `the sessions cannot be written: ${this.fleet.channel.failure.message}`);
 		if (status !== Status.ok) {
 			this.fleet.refusals.count(status);
 			meter.refusals.count(status);
@@ -139,10 +152,14 @@ export class HeadEnd {
 	}
 
 	async #receiveSealed(meter: MeterState, payload: Uint8Array, enrolled: boolean): Promise<Status> {
-		if (payload.length > MESSAGE_BYTES_MAX + meter.envelope.overheadBytesMax) return Status.badLength;
-		const opened = meter.envelope.open(payload, payload.length, this.fleet.opened);
+		const { channel } = this.fleet;
+		const opened = channel.receive(meter.id, payload, this.fleet.opened);
 		if (opened !== Status.ok) return opened;
-		const byteLength = meter.envelope.openedByteLength;
+		const byteLength = channel.messageBytes;
+		if (byteLength === 0) {
+			meter.lastSeenUtcSeconds = this.fleet.clock.utcSeconds();
+			return Status.ok;
+		}
 		const kind = this.fleet.opened[0]!;
 		if (!enrolled) {
 			// Only what tells of a meter enrols one. A hello is best, since it tells all positions; a meter that was
@@ -180,7 +197,10 @@ export class HeadEnd {
 		if (status !== Status.ok) return status;
 		meter.lastSeenUtcSeconds = this.fleet.clock.utcSeconds();
 		if (meter.onlineFlag === false && kind !== Kind.acknowledge) meter.onlineFlag = true; // a late will of an old connection
-		if (kind === Kind.hello) meter.onlineFlag = true;
+		if (kind === Kind.hello) {
+			meter.onlineFlag = true;
+			channel.resend(meter.id);
+		}
 		this.#fetching.enqueueAll(meter);
 		return Status.ok;
 	}
@@ -216,8 +236,14 @@ export class HeadEnd {
 
 	/** At the end of a step of a virtual clock, now at its new time: what waited for that is sent. */
 	stepDone(): void {
+		this.fleet.channel.stepDone();
 		this.#clocks.stepDone();
 		this.#fetching.pump();
+	}
+
+	/** Resolves when all that was sent is with the link. */
+	flushed(): Promise<void> {
+		return this.fleet.channel.flushed();
 	}
 
 	/** Asks every meter for rows and events after the last known; see `Fetching.collect`. */

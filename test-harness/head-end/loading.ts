@@ -29,7 +29,7 @@ export async function load(fleet: Fleet): Promise<void> {
 		if (!meter || meter.id !== record.identifier) {
 			// rows whose meter record was lost in a repair: the record is rebuilt from them
 			finish();
-			meter = new MeterState(record.identifier, fleet.envelopeFor(record.identifier), fleet.clock.utcSeconds());
+			meter = new MeterState(record.identifier, fleet.clock.utcSeconds());
 			fleet.meters.set(meter.id, meter);
 		}
 		switch (record.kind) {
@@ -69,7 +69,7 @@ export async function load(fleet: Fleet): Promise<void> {
 
 function restoreMeter(fleet: Fleet, record: StoredRecord): MeterState {
 	const stored = JSON.parse(record.value.toString()) as MeterRecord;
-	const meter = new MeterState(record.identifier, fleet.envelopeFor(record.identifier), stored.enrolledUtcSeconds);
+	const meter = new MeterState(record.identifier, stored.enrolledUtcSeconds);
 	if (stored.hello) {
 		const raw = Buffer.from(stored.hello, "hex");
 		const hello = createHello();

@@ -52,6 +52,7 @@ export class MeterClocks {
 	}
 
 	checkClocks(): void {
+		if (this.#fleet.channel.isSecured) return; // a meter of the secured channel asks by itself: time without its nonce is none
 		if (!this.#fleet.link?.connected || this.#fleet.clock.utcSeconds() - this.#linkUpUtcSeconds < 60) return;
 		for (const meter of this.#fleet.meters.values()) {
 			if (this.#fleet.state(meter.id) !== "online" || !meter.lastReading) continue;

@@ -1,6 +1,5 @@
 import { randomInt } from "node:crypto";
 import { StatusCounters } from "../../src/bytes/status.js";
-import type { Envelope } from "../../src/messages/envelope.js";
 import type { Hello } from "../../src/messages/hello.js";
 import type { ProfileRow } from "../../src/messages/profile.js";
 import type { Reading } from "../../src/messages/reading.js";
@@ -64,7 +63,6 @@ export interface MeterRecord {
 /** All that the head end knows of one meter. */
 export class MeterState {
 	readonly id: string;
-	readonly envelope: Envelope;
 	enrolledUtcSeconds: number;
 	hello: Hello | undefined;
 	helloRaw: Buffer | undefined;
@@ -112,9 +110,8 @@ export class MeterState {
 	lastSnapshot: SnapshotView | undefined;
 	lastDiagnostics: DiagnosticsView | undefined;
 
-	constructor(id: string, envelope: Envelope, enrolledUtcSeconds: number) {
+	constructor(id: string, enrolledUtcSeconds: number) {
 		this.id = id;
-		this.envelope = envelope;
 		this.enrolledUtcSeconds = enrolledUtcSeconds;
 		// anywhere: answers to the process before this one may still be on their way
 		this.#requestId = randomInt(0x1_0000);

@@ -154,7 +154,7 @@ export class HeadEndProcess {
 			const holder: { process?: HeadEndProcess } = {};
 			const link = new BrokerLink({
 				url: options.brokerUrl,
-				clientId: `wattlock-head-end-${store.instance}`,
+				clientId: `wattlock-concentrator-${store.instance}`,
 				clock,
 				log,
 				receive: (topic, payload) => headEnd.receive(topic, payload),
@@ -240,6 +240,7 @@ export class HeadEndProcess {
 		const complete = await this.#link.barrier(deadline - performance.now());
 		if (this.#clock instanceof VirtualClock) this.#clock.advance(utcSeconds);
 		this.#headEnd.stepDone();
+		await this.#headEnd.flushed();
 		if (this.#link.connected) await this.#link.flushed(deadline - performance.now());
 		const { received, stored } = this.#headEnd.messages;
 		await send({

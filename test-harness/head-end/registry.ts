@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { Label } from "../../src/key-store/labels.js";
-import { blockSeed, EPOCH_MAX, ODOMETER_VALUE_BYTES, startOdometer } from "../../src/key-store/odometer.js";
+import {
+	blockSeed,
+	EPOCH_MAX,
+	nextBlockDay,
+	ODOMETER_VALUE_BYTES,
+	startOdometer,
+} from "../../src/key-store/odometer.js";
 import {
 	CALENDAR_ROOT_BYTES,
 	DEVICE_ID_BYTES,
@@ -13,6 +19,7 @@ import { NodeCrypto } from "../crypto/node-crypto.js";
 import { type FileLock, writeSecret } from "../provisioning/sealed-file.js";
 import { UserError } from "../user-error.js";
 import { holdExclusively } from "./exclusive-file.js";
+import type { DelegatedDay, Delegation } from "./pipe.js";
 
 /**
  * Registry of the head end, version 1, as it lies inside a sealed file (`provisioning/sealed-file.ts`). Big-endian.
@@ -105,14 +112,6 @@ export interface RegistryOptions {
 	readonly random?: (byteLength: number) => Uint8Array;
 }
 
-/** The concentrator's part of one meter: the down seed of a block of 16 days. */
-export interface DelegatedMeter {
-	readonly id: string;
-	readonly shortAddress: number;
-	/** 32 bytes; the receiver wipes it. */
-	readonly seed: Uint8Array;
-}
-
 function isWithin(value: number, min: number, max: number): boolean {
 	return Number.isInteger(value) && value >= min && value <= max;
 }
@@ -166,6 +165,7 @@ export class Registry {
 	#meters = new Map<string, Entry>();
 	/** Which file was read: its inode changes with each write. */
 	#seen = "";
+	#isChanging = false;
 
 	private constructor(folder: string, lock: FileLock) {
 		this.folder = folder;
@@ -345,15 +345,24 @@ export class Registry {
 
 	/** The meter is known to have the keys of this generation. */
 	confirmMeter(id: string, generation: number): void {
-		const entry = this.#active(id);
-		if (entry.generation === generation) return;
+		if (this.#active(id).generation === generation) return;
 		this.#change(() => {
-			const now = this.#active(id);
-			if (generation !== now.newestGeneration)
+			const entry = this.#active(id);
+			if (generation !== entry.newestGeneration)
 				throw new UserError(`generation ${generation} is not the newest that ${id} was given`);
-			now.generation = generation;
-			now.epoch = now.newestEpoch;
+			entry.generation = generation;
+			entry.epoch = entry.newestEpoch;
 		});
+	}
+
+	/** Several changes in one writing: all or none. */
+	batch<T>(action: () => T): T {
+		if (this.#isChanging) return action();
+		let result: T | undefined;
+		this.#change(() => {
+			result = action();
+		});
+		return result!;
 	}
 
 	/** Nothing of this meter is believed from now on. */
@@ -379,20 +388,31 @@ export class Registry {
 	}
 
 	/**
-	 * What a concentrator gets of its meters for a block of 16 days: of each active meter the down seed of its newest
-	 * keys. A block before the first day of the keys is left out.
-	 * @param block epoch / 16
+	 * What a concentrator gets of its meters for the rest of a block of 16 days: of each active meter the value of `epoch`,
+	 * which gives that day and those after it in its block. Of a meter that is not known to have its newest keys both. Keys
+	 * whose first day lies in a later block are left out.
 	 */
-	delegate(domain: number, block: number): DelegatedMeter[] {
-		const delegated: DelegatedMeter[] = [];
+	delegate(domain: number, epoch: number): Delegation {
+		const block = epoch >> 4;
+		const day = epoch & 15;
+		const meters: DelegatedDay[] = [];
+		const bytes = Buffer.alloc(2 * ODOMETER_VALUE_BYTES);
+		const add = ({ id, shortAddress }: Entry, generation: number, firstEpoch: number): void => {
+			if (firstEpoch >> 4 > block) return;
+			this.#root(id, generation, 1, bytes, 0);
+			blockSeed(this.#crypto, bytes, block, 0);
+			nextBlockDay(this.#crypto, bytes, 0, 0, day, ODOMETER_VALUE_BYTES);
+			const value = new Uint8Array(bytes.subarray(ODOMETER_VALUE_BYTES));
+			meters.push({ id, generation, shortAddress, value });
+		};
 		for (const entry of this.#meters.values()) {
-			if (entry.domain !== domain || entry.isDecommissioned || entry.newestEpoch >> 4 > block) continue;
-			const seed = new Uint8Array(ODOMETER_VALUE_BYTES);
-			this.#root(entry.id, entry.newestGeneration, 1, seed, 0);
-			blockSeed(this.#crypto, seed, block, 0);
-			delegated.push({ id: entry.id, shortAddress: entry.shortAddress, seed });
+			if (entry.domain !== domain || entry.isDecommissioned) continue;
+			if (entry.generation > 0 && entry.generation !== entry.newestGeneration)
+				add(entry, entry.generation, entry.epoch);
+			add(entry, entry.newestGeneration, entry.newestEpoch);
 		}
-		return delegated;
+		bytes.fill(0);
+		return { domain, block, day, meters };
 	}
 
 	/** The seed of a concentrator's own TESLA chains, 32 bytes of its own; the caller wipes it. */
@@ -442,9 +462,14 @@ export class Registry {
 
 	/** Changes what the file says now, whoever wrote it, and writes it. */
 	#change(action: () => void): void {
+		if (this.#isChanging) {
+			action();
+			return;
+		}
 		const release = holdExclusively(`${this.#path}.lock`, "the registry", LOCK_MILLISECONDS_MAX);
 		try {
 			this.refresh();
+			this.#isChanging = true;
 			try {
 				action();
 				this.#write();
@@ -453,6 +478,7 @@ export class Registry {
 				throw error;
 			}
 		} finally {
+			this.#isChanging = false;
 			release();
 		}
 	}

@@ -1,5 +1,4 @@
 import { type Control, createControl, encodeControl } from "../../src/messages/control.js";
-import { downTopic } from "../../src/messages/topics.js";
 import type { Fleet } from "./fleet.js";
 import type { MeterState } from "./meter-state.js";
 
@@ -8,7 +7,6 @@ export class Sending {
 	readonly #fleet: Fleet;
 	readonly #outgoing = new Uint8Array(64);
 	readonly #outgoingView = new DataView(this.#outgoing.buffer);
-	readonly #sealed = new Uint8Array(512);
 	readonly #control: Control = createControl();
 
 	constructor(fleet: Fleet) {
@@ -24,10 +22,8 @@ export class Sending {
 		control.first = first;
 		control.second = second;
 		const byteLength = encodeControl(control, this.#outgoingView);
-		const sealedLength = meter.envelope.seal(this.#outgoing, byteLength, this.#sealed);
-		if (sealedLength === 0) return false;
+		if (!this.#fleet.channel.send(meter.id, this.#outgoing, byteLength)) return false;
 		this.#fleet.messages.sent++;
-		this.#fleet.link.publish(downTopic(meter.id), this.#sealed.slice(0, sealedLength));
 		return true;
 	}
 }

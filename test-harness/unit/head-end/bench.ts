@@ -52,7 +52,7 @@ export class Bench {
 		await headEnd.start();
 		this.link = new BrokerLink({
 			url: this.broker.url,
-			clientId: `wattlock-head-end-${this.store.instance}`,
+			clientId: `wattlock-concentrator-${this.store.instance}`,
 			clock,
 			log: (line) => this.lines.push(line),
 			receive: (topic, payload) => headEnd.receive(topic, payload),

@@ -4,8 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { Arena } from "../../../src/key-store/arena.js";
-import { blockSeed, nextBlockDay, ODOMETER_STATE_BYTES } from "../../../src/key-store/odometer.js";
+import { nextBlockDay } from "../../../src/key-store/odometer.js";
 import {
 	createDeviceFile,
 	DEVICE_FILE_BYTES,
@@ -14,6 +13,7 @@ import {
 } from "../../../src/provisioning/device-file.js";
 import { NodeCrypto } from "../../crypto/node-crypto.js";
 import { holdExclusively } from "../../head-end/exclusive-file.js";
+import { decodeDelegation, encodeDelegation } from "../../head-end/pipe.js";
 import { Registry, type RegistryOptions, registryPath } from "../../head-end/registry.js";
 import { FileLock } from "../../provisioning/sealed-file.js";
 
@@ -138,26 +138,35 @@ test("a delegated block gives its sixteen days, and no seed is the same for two 
 	registry.addMeter(ID, 1, 0, 9000, file);
 	registry.addMeter("0200000000000002", 1, 1, 9100, createDeviceFile());
 	registry.addMeter("0200000000000003", 2, 1, 9000, createDeviceFile());
-	const block = 9000 >> 4;
-	const delegated = registry.delegate(1, block);
+	const delegated = registry.delegate(1, 9003);
 	assert.deepEqual(
-		delegated.map(({ id }) => id),
-		[ID],
+		delegated.meters.map(({ id, generation }) => [id, generation]),
+		[[ID, 1]],
 		"only meters of the domain whose keys have begun",
 	);
+	assert.deepEqual([delegated.domain, delegated.block, delegated.day], [1, 9003 >> 4, 9003 & 15]);
 	const crypto = new NodeCrypto();
-	const arena = new Arena(ODOMETER_STATE_BYTES);
-	assert.ok(arena.slot(64) === 0);
-	arena.bytes.set(delegated[0]!.seed, 0);
-	const day = 9007 - block * 16;
-	nextBlockDay(crypto, arena.bytes, 0, 0, day, 32);
+	const bytes = new Uint8Array(64);
+	bytes.set(delegated.meters[0]!.value, 0);
+	nextBlockDay(crypto, bytes, 0, delegated.day, 9007 & 15, 32);
 	const value = new Uint8Array(32);
 	registry.dayValue(ID, 1, 1, 9007, value, 0);
-	assert.deepEqual(arena.bytes.slice(32, 64), value, "the day's value is that of the meter's own odometer");
-	const seed = new Uint8Array(file.roots.subarray(32));
-	blockSeed(crypto, seed, block, 0);
-	assert.deepEqual(seed, delegated[0]!.seed, "out of R_N of the device file");
-	assert.notDeepEqual(registry.delegate(1, 9100 >> 4)[1]!.seed, registry.delegate(1, 9100 >> 4)[0]!.seed);
+	assert.deepEqual(bytes.slice(32, 64), value, "a later day's value is that of the meter's own odometer");
+	registry.dayValue(ID, 1, 1, 9003, value, 0);
+	assert.deepEqual(delegated.meters[0]!.value, value, "it begins today: no earlier day can be had from it");
+	const later = registry.delegate(1, 9100);
+	assert.notDeepEqual(later.meters[0]!.value, later.meters[1]!.value);
+	registry.confirmMeter(ID, 1);
+	registry.renewMeter(ID, 9005, file);
+	assert.deepEqual(
+		registry.delegate(1, 9010).meters.map(({ generation }) => generation),
+		[1, 2],
+		"old and new keys, until it is known which the meter has",
+	);
+	registry.confirmMeter(ID, 2);
+	assert.equal(registry.delegate(1, 9010).meters.length, 1);
+	const again = decodeDelegation(encodeDelegation(later));
+	assert.deepEqual(again, later, "on the wire");
 });
 
 test("the newest keys are given again until the meter is known to have them", () => {
