@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { onlineTopic, TOPIC_ROOT, upTopic } from "../../src/messages/topics.js";
 import type { ServerClock } from "../clock.js";
-import type { HeadEndLink } from "../head-end/fleet.js";
+import type { ConcentratorLink } from "./concentrator.js";
 
 export interface BrokerLinkOptions {
 	readonly url: string;
@@ -35,7 +35,7 @@ function reason(error: Error & { code?: string | number; errors?: (Error & { cod
  * The connection to the broker: MQTT 3.1.1, a session that lasts, QoS 1 both ways. Every attempt is a client of its
  * own, so that nothing of a dead connection acts on the next; reconnecting runs on real time, whatever the clock.
  */
-export class BrokerLink implements HeadEndLink {
+export class BrokerLink implements ConcentratorLink {
 	readonly #options: BrokerLinkOptions;
 	readonly url: string;
 	connected = false;
@@ -164,11 +164,11 @@ export class BrokerLink implements HeadEndLink {
 		this.#wake();
 	}
 
-	publish(topic: string, payload: Uint8Array): void {
+	publish(topic: string, payload: Uint8Array, retain = false): void {
 		const client = this.#client;
 		if (!client || !this.connected) return;
 		this.#unacknowledged++;
-		client.publish(topic, Buffer.from(payload), { qos: 1 }, () => {
+		client.publish(topic, Buffer.from(payload), { qos: 1, retain }, () => {
 			if (client !== this.#client) return; // counted out when the connection was lost
 			this.#unacknowledged--;
 			this.#wake();

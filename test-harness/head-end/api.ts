@@ -123,7 +123,48 @@ export interface MeterSummaryView {
 	series: number;
 }
 
+/** The secured channel of one meter, as the servers see it. Refusals are counted by the name of their status. */
+export interface SecurityView {
+	/** Of the sessions: whether messages of the meter were opened since the head end started. */
+	state: "open" | "waiting" | "never heard" | "decommissioned";
+	domain: number;
+	shortAddress: number;
+	newestGeneration: number;
+	/** Of the keys that the meter is known to have; 0: of none yet. */
+	confirmedGeneration: number;
+	/** Days since 2000-01-01, by the head end's clock. */
+	today: number;
+	endToEnd: {
+		generation: number;
+		epoch: number | null;
+		downNext: number;
+		acknowledged: number;
+		upNext: number;
+		kept: number;
+		resent: number;
+		held: number;
+		accepted: number;
+		lastAcceptedUtcSeconds: number | null;
+	} | null;
+	/** By the head end. */
+	refusals: Record<string, number>;
+	anchorEpoch: number | null;
+	anchorUtcSeconds: number | null;
+	/** The neighbourhood branch, as the concentrator told it last. */
+	concentrator: {
+		epoch: number;
+		downNext: number;
+		acknowledged: number;
+		upNext: number;
+		/** Count of key records that the meter was seen with. */
+		witnessedHead: number;
+		refusals: Record<string, number>;
+	} | null;
+}
+
 export interface MeterView extends MeterSummaryView {
+	/** Null where messages are not secured. */
+	security: SecurityView | null;
 	hello: HelloView | null;
 	profile: LogView;
 	eventLog: LogView;

@@ -1,6 +1,7 @@
 import { Status } from "../../src/bytes/status.js";
 import { PLAIN_ENVELOPE_BYTES, PlainEnvelope } from "../../src/messages/envelope.js";
 import { MESSAGE_BYTES_MAX } from "../../src/messages/kinds.js";
+import type { SecurityView } from "./api.js";
 
 /** What lies between the messages of all meters and the way to them. */
 export interface MeterChannel {
@@ -23,6 +24,10 @@ export interface MeterChannel {
 	flushed(): Promise<void>;
 	/** What stopped its storage, undefined while it works. */
 	readonly failure: Error | undefined;
+	/** After a failure. @throws what the disk says */
+	recover(): void;
+	/** @param refusals of the meter, by name */
+	view(id: string, refusals: Record<string, number>): SecurityView | null;
 }
 
 /** Messages in clear, from anybody: for tests, and to compare costs with. */
@@ -55,6 +60,12 @@ export class PlainChannel implements MeterChannel {
 	resend(): void {}
 
 	stepDone(): void {}
+
+	recover(): void {}
+
+	view(): null {
+		return null;
+	}
 
 	flushed(): Promise<void> {
 		return Promise.resolve();

@@ -324,13 +324,13 @@ export class EndToEnd {
 				this.#today(session, chain, today);
 				if (isYesterdayOver) chain.unicast.endYesterday();
 			}
-		this.#log.rewrite(); // what was overwritten is gone from the disk, too
+		this.#log.tryRewrite(); // what was overwritten is gone from the disk, too
 	}
 
 	/** At the end of interval 1: yesterday's receiving chains are erased, from the file as well. */
 	endYesterday(): void {
 		for (const session of this.#sessions.values()) for (const chain of session.chains) chain.unicast.endYesterday();
-		this.#log.rewrite();
+		this.#log.tryRewrite();
 	}
 
 	/**

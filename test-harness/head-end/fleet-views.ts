@@ -110,8 +110,10 @@ export class FleetViews {
 		const meter = this.#fleet.meters.get(id);
 		const summary = this.summaryView(id);
 		if (!meter || !summary) return undefined;
+		const refusals = refusalsView(meter.refusals);
 		return {
 			...summary,
+			security: this.#fleet.channel.view(id, refusals),
 			hello: meter.hello ? helloView(meter.hello, meter.helloReceivedUtcSeconds) : null,
 			profile: this.#logView(meter, "profile"),
 			eventLog: this.#logView(meter, "events"),
@@ -120,7 +122,7 @@ export class FleetViews {
 				readings: meter.readingViolations,
 				readingsAfterRestart: meter.readingViolationsAfterRestart,
 			},
-			refusals: refusalsView(meter.refusals),
+			refusals,
 			duplicateReadings: meter.duplicateReadings,
 			outstanding: [...meter.outstanding.values()].map((request) => ({
 				kind: `${request.purpose} ${request.log ?? ""}`.trim(),

@@ -1,9 +1,13 @@
 import { RealClock, type ServerClock, VirtualClock } from "../clock.js";
 import { BrokerLink } from "../concentrator/broker-link.js";
+import { openLock } from "../provisioning/sealed-file.js";
 import { UserError } from "../user-error.js";
+import { anchorMaker } from "./anchors.js";
 import type { MeterCollection } from "./fleet-views.js";
-import { HeadEnd } from "./head-end.js";
+import type { HeadEnd } from "./head-end.js";
+import { Registry } from "./registry.js";
 import { HttpServer } from "./server.js";
+import { Servers, type ServersOptions } from "./servers.js";
 import { Store, StoreError } from "./store.js";
 
 /** Options of the process, one JSON text in its first argument. */
@@ -22,10 +26,23 @@ export interface ProcessOptions {
 	startUtcSeconds?: number;
 	/** No lines on standard error but errors. */
 	quiet?: boolean;
-	/** Identifiers of the meters that may enrol; absent: all. */
+	/** Identifiers of the meters that may enrol in clear; absent: all. */
 	allow?: string[];
+	/** Keys and sessions; absent: messages go in clear. */
+	security?: SecurityFiles;
 	/** Mend a damaged store. */
 	repair?: boolean;
+}
+
+/** Where the secured channel has its memory. */
+export interface SecurityFiles {
+	/** Folder of the registry, and of the sessions beside it. */
+	registryPath: string;
+	/** What opens the registry: one of the two, or WATTLOCK_PASSPHRASE. */
+	keyFile?: string;
+	passphraseFile?: string;
+	/** Folder of the concentrator: what a thief of it gets. */
+	concentratorPath: string;
 }
 
 /** What a supervising process may send. */
@@ -58,10 +75,15 @@ export type ProcessReply =
 const ADVANCE_MILLISECONDS_MAX = 5000;
 const STORE_RETRY_SECONDS = 30;
 
-type ParsedOptions = Required<Omit<ProcessOptions, "startUtcSeconds" | "allow">> & {
+type ParsedOptions = Required<Omit<ProcessOptions, "startUtcSeconds" | "allow" | "security">> & {
 	startUtcSeconds: number | undefined;
 	allow: string[] | undefined;
+	security: SecurityFiles | undefined;
 };
+
+function isPath(value: unknown): boolean {
+	return typeof value === "string" && value !== "";
+}
 
 function parseOptions(text: string | undefined): ParsedOptions {
 	let given: Partial<ProcessOptions>;
@@ -81,6 +103,7 @@ function parseOptions(text: string | undefined): ParsedOptions {
 		quiet = false,
 		allow,
 		repair = false,
+		security,
 	} = given;
 	if (typeof brokerUrl !== "string" || !/^(mqtt|mqtts|tcp|ws|wss):\/\/[^/]+/.test(brokerUrl))
 		throw new UserError(`head end: brokerUrl must look like mqtt://host:port, not ${JSON.stringify(brokerUrl)}`);
@@ -94,7 +117,9 @@ function parseOptions(text: string | undefined): ParsedOptions {
 		throw new UserError("head end: a virtual clock needs startUtcSeconds");
 	if (allow !== undefined && !(Array.isArray(allow) && allow.every((id) => /^[0-9a-f]{16}$/.test(id))))
 		throw new UserError("head end: allow must be a list of identifiers of 16 lower-case hexadecimal digits");
-	return { brokerUrl, storePath, httpPort, httpHost, clock, startUtcSeconds, quiet, allow, repair };
+	if (security !== undefined && !(isPath(security.registryPath) && isPath(security.concentratorPath)))
+		throw new UserError("head end: security must name the folders registryPath and concentratorPath");
+	return { brokerUrl, storePath, httpPort, httpHost, clock, startUtcSeconds, quiet, allow, repair, security };
 }
 
 /** Sends to the parent, if there is one; the promise resolves when it is on its way. */
@@ -105,10 +130,22 @@ function send(reply: ProcessReply): Promise<void> {
 	});
 }
 
+/** @throws UserError: no registry there, or it does not open */
+async function openSecurity(files: SecurityFiles): Promise<NonNullable<ServersOptions["secured"]>> {
+	const { registryPath, keyFile, passphraseFile, concentratorPath } = files;
+	const lock = await openLock(
+		{ ...(keyFile === undefined ? {} : { keyFile }), ...(passphraseFile === undefined ? {} : { passphraseFile }) },
+		false,
+	);
+	const registry = Registry.open(registryPath, lock);
+	return { registry, concentratorFolder: concentratorPath, anchor: anchorMaker(registry) };
+}
+
 /** A running head end with its store, link and server. */
 export class HeadEndProcess {
 	readonly #store: Store;
 	readonly #clock: ServerClock;
+	readonly #servers: Servers;
 	readonly #headEnd: HeadEnd;
 	readonly #link: BrokerLink;
 	readonly #server: HttpServer | undefined;
@@ -121,14 +158,15 @@ export class HeadEndProcess {
 	private constructor(
 		store: Store,
 		clock: ServerClock,
-		headEnd: HeadEnd,
+		servers: Servers,
 		link: BrokerLink,
 		server: HttpServer | undefined,
 		log: (line: string) => void,
 	) {
 		this.#store = store;
 		this.#clock = clock;
-		this.#headEnd = headEnd;
+		this.#servers = servers;
+		this.#headEnd = servers.headEnd;
 		this.#link = link;
 		this.#server = server;
 		this.#log = log;
@@ -148,26 +186,29 @@ export class HeadEndProcess {
 				`store ${store.path}: mended, ${store.dropped} records dropped${store.copiedTo ? `, copy in ${store.copiedTo}` : ""}`,
 			);
 		let server: HttpServer | undefined;
+		let servers: Servers | undefined;
 		try {
-			const headEnd = new HeadEnd({ clock, store, log, allow: options.allow });
-			await headEnd.start();
+			const secured = options.security && (await openSecurity(options.security));
+			servers = new Servers({ clock, store, log, allow: options.allow, secured });
+			const { headEnd } = servers;
+			await servers.start();
 			const holder: { process?: HeadEndProcess } = {};
 			const link = new BrokerLink({
 				url: options.brokerUrl,
 				clientId: `wattlock-concentrator-${store.instance}`,
 				clock,
 				log,
-				receive: (topic, payload) => headEnd.receive(topic, payload),
-				onUp: () => headEnd.linkUp(),
-				onDown: () => headEnd.linkDown(),
+				receive: (topic, payload) => servers!.receive(topic, payload),
+				onUp: () => servers!.linkUp(),
+				onDown: () => servers!.linkDown(),
 				onReceiveFailed: (error) => holder.process?.storeFailed(error),
 			});
-			headEnd.setLink(link);
+			servers.setLink(link);
 			if (options.httpPort >= 0) {
 				server = new HttpServer(headEnd);
 				await server.listen(options.httpPort, options.httpHost);
 			}
-			const self = new HeadEndProcess(store, clock, headEnd, link, server, log);
+			const self = new HeadEndProcess(store, clock, servers, link, server, log);
 			holder.process = self;
 			self.httpPort = server?.port ?? -1;
 			link.start();
@@ -177,6 +218,7 @@ export class HeadEndProcess {
 			return self;
 		} catch (error) {
 			await server?.close();
+			await servers?.close();
 			clock.close();
 			await store.close();
 			throw error;
@@ -195,7 +237,7 @@ export class HeadEndProcess {
 			if (this.#stopping) return;
 			try {
 				await this.#store.reopen();
-				await this.#headEnd.reload();
+				await this.#servers.recover();
 			} catch {
 				this.#clock.after(STORE_RETRY_SECONDS, () => void retry()); // said once already
 				return;
@@ -239,8 +281,7 @@ export class HeadEndProcess {
 		const deadline = performance.now() + ADVANCE_MILLISECONDS_MAX;
 		const complete = await this.#link.barrier(deadline - performance.now());
 		if (this.#clock instanceof VirtualClock) this.#clock.advance(utcSeconds);
-		this.#headEnd.stepDone();
-		await this.#headEnd.flushed();
+		await this.#servers.stepDone();
 		if (this.#link.connected) await this.#link.flushed(deadline - performance.now());
 		const { received, stored } = this.#headEnd.messages;
 		await send({
@@ -256,7 +297,7 @@ export class HeadEndProcess {
 	stop(): Promise<void> {
 		this.#stopping ??= (async () => {
 			await this.#link.stop();
-			this.#headEnd.close();
+			await this.#servers.close();
 			await this.#server?.close();
 			this.#clock.close();
 			await this.#store.close();

@@ -45,6 +45,13 @@ function nonceOf(number: number): Buffer {
 	return nonce;
 }
 
+function seal(key: Buffer, number: number, record: Uint8Array): Buffer {
+	const cipher = createCipheriv("aes-256-gcm", key, nonceOf(number));
+	const size = Buffer.alloc(4);
+	size.writeUInt32BE(record.length);
+	return Buffer.concat([size, cipher.update(record), cipher.final(), cipher.getAuthTag()]);
+}
+
 /** Hands over each record that is to be kept. */
 type Snapshot = (write: (record: Uint8Array) => void) => void;
 
@@ -121,52 +128,59 @@ export class SealedLog {
 		return Buffer.from(hkdfSync("sha256", this.#storeKey, salt, "wattlock log", 32));
 	}
 
-	#seal(record: Uint8Array): Buffer {
-		const cipher = createCipheriv("aes-256-gcm", this.#key, nonceOf(this.#number++));
-		const size = Buffer.alloc(4);
-		size.writeUInt32BE(record.length);
-		return Buffer.concat([size, cipher.update(record), cipher.final(), cipher.getAuthTag()]);
-	}
-
-	/** Writes what must be kept into a new file, synced, in the place of the old one. What was overwritten is gone. */
+	/**
+	 * Writes what must be kept into a new file, synced, in the place of the old one. What was overwritten is gone.
+	 * @throws what the disk says; the old file then goes on
+	 */
 	rewrite(): void {
 		const salt = randomBytes(16);
-		this.#key.fill(0);
-		this.#key = this.#fileKey(salt);
-		this.#number = 0;
+		const key = this.#fileKey(salt);
 		const header = Buffer.alloc(HEADER_BYTES);
 		header.writeUInt32BE(MAGIC);
 		header[4] = 1;
 		header.set(salt, 8);
-		const parts: Buffer[] = [header, this.#seal(Uint8Array.of(0))];
-		this.#snapshot((record) => parts.push(this.#seal(record)));
+		let number = 0;
+		const parts: Buffer[] = [header, seal(key, number++, Uint8Array.of(0))];
+		this.#snapshot((record) => parts.push(seal(key, number++, record)));
 		const content = Buffer.concat(parts);
 		const temporary = `${this.path}.new`;
 		const file = openSync(temporary, "w", 0o600);
 		try {
 			for (let at = 0; at < content.length; ) at += writeSync(file, content, at);
 			fsyncSync(file);
+			renameSync(temporary, this.path);
+			syncFolder(this.path);
 		} catch (error) {
 			closeSync(file);
 			throw error;
 		}
-		renameSync(temporary, this.path);
-		syncFolder(this.path);
-		if (this.#file >= 0 && this.#running === undefined) closeSync(this.#file);
-		else if (this.#file >= 0) {
-			const old = this.#file; // a sync of the old file is under way; all that it is for is in the new one
-			void this.#running!.finally(() => closeSync(old));
-		}
+		const old = this.#file;
+		if (old >= 0 && this.#running === undefined) closeSync(old);
+		// a sync of the old file is under way; all that it is for is in the new one
+		else if (old >= 0) void this.#running!.catch(() => {}).finally(() => closeSync(old));
+		this.#key.fill(0);
+		this.#key = key;
+		this.#number = number;
 		this.#file = file;
 		this.#bytes = this.#liveBytes = content.length;
 		this.#isDirty = false;
 		this.failure = undefined;
 	}
 
+	/** As `rewrite`, when it is no harm if the old file goes on. @returns whether it is a new one */
+	tryRewrite(): boolean {
+		try {
+			this.rewrite();
+			return true;
+		} catch {
+			return false; // a full disk: the next record says so, or the next day
+		}
+	}
+
 	/** Adds a record: it survives the end of this process, and a power cut after `sync`. @returns false: not written */
 	append(record: Uint8Array): boolean {
 		if (this.failure || this.#file < 0) return false;
-		const sealed = this.#seal(record);
+		const sealed = seal(this.#key, this.#number++, record);
 		try {
 			for (let at = 0; at < sealed.length; ) at += writeSync(this.#file, sealed, at);
 		} catch (error) {
@@ -183,8 +197,7 @@ export class SealedLog {
 	/** To be called now and then, when nothing is half done. @returns whether the file was written anew */
 	compact(): boolean {
 		if (this.#bytes - this.#liveBytes < Math.max(WASTE_BYTES_MAX, this.#liveBytes)) return false;
-		this.rewrite();
-		return true;
+		return this.tryRewrite();
 	}
 
 	/** Resolves when all that was added before is on the disk; callers share a sync. @throws what the disk says */
