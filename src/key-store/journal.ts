@@ -39,6 +39,8 @@ const SEQUENCE_MAX = 0xffff_fffe;
 const NONCE_BYTES = 13;
 /** The journal's buffer in the arena: commit, synthetic, payload. */
 const BUFFER_HEAD = 32;
+/** What is read at a time. A call costs as much as a hundred bytes one by one. */
+const WINDOW_BYTES = 256;
 
 /** What `#inspect` says of a sector. */
 const Sector = Object.freeze({
@@ -108,7 +110,7 @@ export class Journal {
 	/** Not secret: marks, commits, and a window of what is read back. */
 	readonly #block = new Uint8Array(RECORD_AT);
 	readonly #blockView = new DataView(this.#block.buffer);
-	readonly #program = new Uint8Array(64);
+	readonly #window = new Uint8Array(WINDOW_BYTES);
 	readonly #synthetic = new Uint8Array(BLOCK);
 	/** Of each sector: 1 when it may be written. */
 	readonly #clean: Uint8Array;
@@ -346,13 +348,13 @@ export class Journal {
 		this.counters.bytesProgrammed += BLOCK;
 		const address = this.#addressOf(ring);
 		const programmed = this.#flash.program(address, this.#block, BLOCK);
-		if (programmed === Status.ok && this.#flash.read(address, this.#program, BLOCK) === Status.ok) {
-			let difference = 0;
-			for (let i = 0; i < BLOCK; i++) difference |= this.#program[i]! ^ this.#block[i]!;
-			if (difference === 0) {
-				this.#clean[ring] = 1;
-				return Status.ok;
-			}
+		if (
+			programmed === Status.ok &&
+			this.#flash.read(address, this.#window, BLOCK) === Status.ok &&
+			this.#crypto.equal(this.#window, 0, this.#block, 0, BLOCK)
+		) {
+			this.#clean[ring] = 1;
+			return Status.ok;
 		}
 		this.counters.writeFailures++;
 		return Status.ok;
@@ -361,7 +363,7 @@ export class Journal {
 	/** Programs bytes of the arena in one call and reads them back. */
 	#put(address: number, from: number, byteLength: number): boolean {
 		const { bytes } = this.#arena;
-		const window = this.#program;
+		const window = this.#window;
 		this.counters.programs++;
 		this.counters.bytesProgrammed += byteLength;
 		const part = bytes.subarray(from, from + byteLength); // a view: what it shows is sealed already
@@ -372,7 +374,7 @@ export class Journal {
 		for (let done = 0; done < byteLength; done += window.length) {
 			const count = byteLength - done < window.length ? byteLength - done : window.length;
 			if (this.#flash.read(address + done, window, count) !== Status.ok) return false;
-			for (let i = 0; i < count; i++) if (window[i] !== bytes[from + done + i]) return false;
+			if (!this.#crypto.equal(window, 0, bytes, from + done, count)) return false;
 		}
 		return true;
 	}
@@ -383,18 +385,19 @@ export class Journal {
 
 	#isBlank(ring: number, from: number, to: number): boolean {
 		const address = this.#addressOf(ring);
-		const window = this.#program;
+		const window = this.#window;
 		for (let at = from; at < to; at += window.length) {
 			const count = to - at < window.length ? to - at : window.length;
 			if (this.#flash.read(address + at, window, count) !== Status.ok) return false;
-			for (let i = 0; i < count; i++) if (window[i] !== 0xff) return false;
+			// The first is, and each is as the one before it.
+			if (window[0] !== 0xff || !this.#crypto.equal(window, 0, window, 1, count - 1)) return false;
 		}
 		return true;
 	}
 
 	/** CRC-32 of the kind and the first 12 bytes at `offset`. */
 	#commitChecksum(bytes: Uint8Array, offset: number): number {
-		const kind = this.#program;
+		const kind = this.#window;
 		for (let i = 0; i < 4; i++) kind[i] = JOURNAL_KIND >>> (24 - 8 * i);
 		return crc32(bytes, offset, 12, crc32(kind, 0, 4));
 	}
@@ -417,7 +420,7 @@ export class Journal {
 		const bodyBytes = BLOCK + blocks(byteLength);
 		if (view.getUint32(COMMIT_AT + 12) === this.#commitChecksum(this.#block, COMMIT_AT)) {
 			if (RECORD_AT + bodyBytes > sectorBytes) return Sector.damaged;
-			const window = this.#program;
+			const window = this.#window;
 			let checksum = 0;
 			for (let done = 0; done < bodyBytes; done += window.length) {
 				const count = bodyBytes - done < window.length ? bodyBytes - done : window.length;
@@ -441,11 +444,11 @@ export class Journal {
 		if (BLOCK + bodyBytes > this.#bufferBytes) return Status.badLength;
 		const { bytes } = this.#arena;
 		const address = this.#addressOf(ring) + RECORD_AT;
-		const window = this.#program;
+		const window = this.#window;
 		for (let done = 0; done < bodyBytes; done += window.length) {
 			const count = bodyBytes - done < window.length ? bodyBytes - done : window.length;
 			if (this.#flash.read(address + done, window, count) !== Status.ok) return Status.corrupt;
-			for (let i = 0; i < count; i++) bytes[this.#buffer + BLOCK + done + i] = window[i]!;
+			bytes.set(count < window.length ? window.subarray(0, count) : window, this.#buffer + BLOCK + done);
 		}
 		for (let i = 0; i < 8; i++) bytes[this.#buffer + i] = this.#block[COMMIT_AT + i]!;
 		for (let i = 0; i < BLOCK; i++) this.#synthetic[i] = bytes[this.#buffer + BLOCK + i]!;

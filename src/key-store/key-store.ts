@@ -37,6 +37,7 @@ import {
 	UNICAST_OVERHEAD_BYTES,
 	UnicastSeal,
 	UnicastType,
+	unicastFlags,
 } from "./unicast.js";
 
 /**
@@ -223,7 +224,6 @@ export class KeyStore implements LeafKeys {
 	readonly #chain: number;
 	readonly #message: number;
 	readonly #unicast: UnicastSeal;
-	readonly #header = createUnicastHeader();
 	readonly #part: RecordPart | undefined;
 	/** Where the part's bytes pass through the journal's buffer. */
 	readonly #partView: DataView;
@@ -394,6 +394,7 @@ export class KeyStore implements LeafKeys {
 			return this.counters.count(status);
 		}
 		this.#isReadable = true;
+		this.#unicast.setMeter(this.#arena.bytes, this.#live, this.domain, this.shortAddress);
 		for (let b = 0; b < BRANCHES; b++) this.#reservedEnd[b] = this.upIndex(b as Branch);
 		this.#publishCalendar();
 		this.#mayProvision = !this.isProvisioned;
@@ -663,9 +664,43 @@ export class KeyStore implements LeafKeys {
 		into: Uint8Array,
 		bound: Uint8Array = NO_BYTES,
 	): number {
-		const status = this.#seal(branch, type, message, byteLength, into, bound);
+		if (!this.isProvisioned) return this.#sealRefused(Status.notFound);
+		if (this.#stagedChange !== Staged.nothing) return this.#sealRefused(Status.busy);
+		if (
+			!(byteLength >= 0 && byteLength <= 0xffff && byteLength <= message.length) ||
+			byteLength + UNICAST_OVERHEAD_BYTES > into.length
+		)
+			return this.#sealRefused(Status.badLength);
+		const { bytes } = this.#arena;
+		const view = this.#view;
+		const live = this.#live;
+		const indexAt = live + UP_INDEX + 2 * branch;
+		const index = view.getUint16(indexAt);
+		let status = this.#maySeal(branch, type, index);
+		if (status !== Status.ok) return this.#sealRefused(status);
+		if (index >= this.#reservedEnd[branch]!) {
+			this.#stage();
+			this.#stagedEnd[branch] = reservationEnd(index);
+			status = this.#commit();
+			if (status !== Status.ok) return this.#sealRefused(status);
+		}
+		const chain = live + UP_KEY + branch * CHAIN_KEY_BYTES;
+		const key = this.#message;
+		messageKey(this.#crypto, bytes, chain, key);
+		// The key is gone from the chain before anything is sealed with it.
+		advanceChain(this.#crypto, bytes, chain, 1);
+		view.setUint16(indexAt, index + 1);
+		if (type === UnicastType.timeRequest || type === UnicastType.catchUpRequest) this.#questionNext[branch] = index + 1;
+		const epoch = view.getUint16(live + EPOCH);
+		const flags = unicastFlags(branch, Direction.up);
+		status = this.#unicast.seal(type, epoch, index, flags, bound, bytes, key, message, byteLength, into);
+		this.#arena.wipe(key, AES_KEY_BYTES);
+		return this.counters.count(status) === Status.ok ? byteLength + UNICAST_OVERHEAD_BYTES : 0;
+	}
+
+	#sealRefused(status: Status): number {
 		this.counters.count(status);
-		return status === Status.ok ? byteLength + UNICAST_OVERHEAD_BYTES : 0;
+		return 0;
 	}
 
 	/**
@@ -702,9 +737,8 @@ export class KeyStore implements LeafKeys {
 		if (!this.isProvisioned) return this.counters.count(Status.notFound);
 		if (sequence > this.#witnessedSequence) this.#witnessedSequence = sequence;
 		if (sequence > this.journal.sequence) this.#isRolledBack = true;
-		if (this.#isRolledBack) return this.counters.count(Status.rolledBack); // KEY-23
-		this.#isWitnessed = true;
-		return Status.ok;
+		this.#isWitnessed = !this.#isRolledBack;
+		return this.counters.count(this.#isRolledBack ? Status.rolledBack : Status.ok); // KEY-23
 	}
 
 	/**
@@ -739,70 +773,16 @@ export class KeyStore implements LeafKeys {
 	}
 
 	#maySeal(branch: Branch, type: number, index: number): Status {
-		if (this.#isRolledBack) return Status.rolledBack;
-		const isQuestion =
-			branch === Branch.neighbourhood ? type === UnicastType.catchUpRequest : type === UnicastType.timeRequest;
+		const isEndToEnd = branch === Branch.endToEnd;
 		if (!this.#isWitnessed) {
-			const isProof = this.#mayProve && branch === Branch.endToEnd && type === UnicastType.data && index === 0;
-			if (!isProof && !(isQuestion && branch === Branch.neighbourhood)) return Status.busy;
+			if (this.#isRolledBack) return Status.rolledBack;
+			const isProof = this.#mayProve && isEndToEnd && type === UnicastType.data && index === 0;
+			if (!isProof && (isEndToEnd || type !== UnicastType.catchUpRequest)) return Status.busy;
 		}
 		if (index >= INDEX_END) return Status.storageFull;
-		return isQuestion || this.unacknowledged(branch) < UNACKNOWLEDGED_MAX ? Status.ok : Status.busy;
-	}
-
-	#seal(
-		branch: Branch,
-		type: number,
-		message: Uint8Array,
-		byteLength: number,
-		into: Uint8Array,
-		bound: Uint8Array,
-	): Status {
-		if (!this.isProvisioned) return Status.notFound;
-		if (this.#stagedChange !== Staged.nothing) return Status.busy;
-		if (!(byteLength >= 0 && byteLength <= 0xffff && byteLength <= message.length)) return Status.badLength;
-		if (byteLength + UNICAST_OVERHEAD_BYTES > into.length) return Status.badLength;
-		const index = this.upIndex(branch);
-		let status = this.#maySeal(branch, type, index);
-		if (status !== Status.ok) return status;
-		if (index >= this.#reservedEnd[branch]!) {
-			this.#stage();
-			this.#stagedEnd[branch] = reservationEnd(index);
-			status = this.#commit();
-			if (status !== Status.ok) return status;
-		}
-		const { bytes } = this.#arena;
-		const key = this.#live + UP_KEY + branch * CHAIN_KEY_BYTES;
-		this.#fillHeader(type, index, branch);
-		messageKey(this.#crypto, bytes, key, this.#message);
-		// The key is gone from the chain before anything is sealed with it.
-		advanceChain(this.#crypto, bytes, key, 1);
-		this.#view.setUint16(this.#live + UP_INDEX + 2 * branch, index + 1);
-		if (type === UnicastType.timeRequest || type === UnicastType.catchUpRequest) this.#questionNext[branch] = index + 1;
-		status = this.#unicast.seal(
-			this.#header,
-			bytes,
-			this.#live,
-			bound,
-			bytes,
-			this.#message,
-			message,
-			byteLength,
-			into,
-		);
-		this.#arena.wipe(this.#message, AES_KEY_BYTES);
-		return status;
-	}
-
-	#fillHeader(type: number, index: number, branch: Branch): void {
-		const header = this.#header;
-		header.type = type;
-		header.domain = this.#view.getUint16(this.#live + DOMAIN);
-		header.shortAddress = this.#view.getUint16(this.#live + SHORT_ADDRESS);
-		header.epoch = this.epoch;
-		header.index = index;
-		header.branch = branch;
-		header.direction = Direction.up;
+		const acknowledged = this.#view.getUint16(this.#live + UP_ACKNOWLEDGED + 2 * branch);
+		if (index - acknowledged < UNACKNOWLEDGED_MAX) return Status.ok;
+		return type === (isEndToEnd ? UnicastType.timeRequest : UnicastType.catchUpRequest) ? Status.ok : Status.busy;
 	}
 
 	/** Whether this kind of message may be opened now, before anything is spent on it. */
@@ -846,7 +826,7 @@ export class KeyStore implements LeafKeys {
 		arena.copy(this.#chain, live + keyAt, CHAIN_KEY_BYTES);
 		advanceChain(this.#crypto, bytes, this.#chain, index - next);
 		messageKey(this.#crypto, bytes, this.#chain, this.#message);
-		status = this.#unicast.open(sealed, byteLength, bytes, live, bound, bytes, this.#message, into);
+		status = this.#unicast.open(sealed, byteLength, header, bound, bytes, this.#message, into);
 		arena.wipe(this.#message, AES_KEY_BYTES);
 		if (status === Status.ok) {
 			this.#stage();
@@ -953,6 +933,7 @@ export class KeyStore implements LeafKeys {
 			if (isDay) this.#questionNext.fill(0);
 			this.#arena.copy(this.#live, this.#staged, KEY_STATE_BYTES);
 			for (let b = 0; b < BRANCHES; b++) this.#reservedEnd[b] = this.#stagedEnd[b]!;
+			this.#unicast.setMeter(bytes, this.#live, this.domain, this.shortAddress);
 			this.#mayProve = false;
 			if (part !== undefined) {
 				if (isReset) part.restore(this.#partView, 0);

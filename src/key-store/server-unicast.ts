@@ -14,7 +14,13 @@ import {
 	startChain,
 } from "./chains.js";
 import { ODOMETER_VALUE_BYTES } from "./odometer.js";
-import { createUnicastHeader, decodeUnicastHeader, UNICAST_OVERHEAD_BYTES, UnicastSeal } from "./unicast.js";
+import {
+	createUnicastHeader,
+	decodeUnicastHeader,
+	UNICAST_OVERHEAD_BYTES,
+	UnicastSeal,
+	unicastFlags,
+} from "./unicast.js";
 
 /**
  * A server's state for one branch of one meter, version 1: 60 bytes, big-endian. Where it is kept, it is kept encrypted.
@@ -72,13 +78,13 @@ export class ServerUnicast {
 	readonly #message = this.#arena.slot(AES_KEY_BYTES);
 	readonly #value = this.#arena.slot(ODOMETER_VALUE_BYTES);
 	readonly #stagedBytes = this.#arena.bytes.subarray(this.#staged, this.#staged + SERVER_STATE_BYTES);
-	readonly #header = createUnicastHeader();
 	readonly #unicast: UnicastSeal;
 
 	constructor(crypto: Crypto, peer: ServerPeer) {
 		this.#crypto = crypto;
 		this.#peer = peer;
 		this.#unicast = new UnicastSeal(crypto);
+		this.#unicast.setMeter(peer.id, 0, peer.domain, peer.shortAddress);
 		this.#arena.bytes[this.#live] = 1;
 	}
 
@@ -168,22 +174,25 @@ export class ServerUnicast {
 		if (byteLength + UNICAST_OVERHEAD_BYTES > into.length) return Status.badLength;
 		const index = this.downIndex;
 		if (!maySend(index, this.#view.getUint16(this.#live + ACKNOWLEDGED), METER_WINDOW)) return Status.busy;
-		const header = this.#header;
-		const peer = this.#peer;
-		header.type = type;
-		header.domain = peer.domain;
-		header.shortAddress = peer.shortAddress;
-		header.epoch = this.epoch;
-		header.index = index;
-		header.branch = peer.branch;
-		header.direction = Direction.down;
+		const flags = unicastFlags(this.#peer.branch, Direction.down);
 		const staged = this.#stage();
 		messageKey(this.#crypto, bytes, staged + DOWN_KEY, this.#message);
 		advanceChain(this.#crypto, bytes, staged + DOWN_KEY, 1);
 		this.#view.setUint16(staged + DOWN_INDEX, index + 1);
 		let status = this.#save();
 		if (status === Status.ok)
-			status = this.#unicast.seal(header, peer.id, 0, bound, bytes, this.#message, message, byteLength, into);
+			status = this.#unicast.seal(
+				type,
+				this.epoch,
+				index,
+				flags,
+				bound,
+				bytes,
+				this.#message,
+				message,
+				byteLength,
+				into,
+			);
 		this.#arena.wipe(this.#message, AES_KEY_BYTES);
 		return status;
 	}
@@ -213,7 +222,7 @@ export class ServerUnicast {
 		const staged = this.#stage();
 		advanceChain(this.#crypto, bytes, staged + keyAt, header.index - next);
 		messageKey(this.#crypto, bytes, staged + keyAt, this.#message);
-		status = this.#unicast.open(sealed, byteLength, peer.id, 0, bound, bytes, this.#message, into);
+		status = this.#unicast.open(sealed, byteLength, header, bound, bytes, this.#message, into);
 		this.#arena.wipe(this.#message, AES_KEY_BYTES);
 		if (status === Status.ok) {
 			advanceChain(this.#crypto, bytes, staged + keyAt, 1);

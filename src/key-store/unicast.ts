@@ -23,6 +23,7 @@ export const UNICAST_OVERHEAD_BYTES = UNICAST_HEADER_BYTES + UNICAST_TAG_BYTES;
 export const METER_ID_BYTES = 8;
 /** The most that a message type adds to the associated data. */
 export const BOUND_BYTES_MAX = 16;
+const BOUND_AT = UNICAST_HEADER_BYTES + METER_ID_BYTES;
 
 const FLAG_NEIGHBOURHOOD = 1;
 const FLAG_DOWN = 2;
@@ -59,6 +60,11 @@ export function createUnicastHeader(): UnicastHeader {
 	return { type: 0, domain: 0, shortAddress: 0, epoch: 0, index: 0, branch: 0, direction: 0 };
 }
 
+/** The last byte of the header. */
+export function unicastFlags(branch: Branch, direction: Direction): number {
+	return branch * FLAG_NEIGHBOURHOOD + direction * FLAG_DOWN;
+}
+
 export function encodeUnicastHeader(header: UnicastHeader, into: Uint8Array): void {
 	into[0] = header.type;
 	into[1] = header.domain >> 8;
@@ -69,7 +75,7 @@ export function encodeUnicastHeader(header: UnicastHeader, into: Uint8Array): vo
 	into[6] = header.epoch;
 	into[7] = header.index >> 8;
 	into[8] = header.index;
-	into[9] = (header.branch === 1 ? FLAG_NEIGHBOURHOOD : 0) | (header.direction === 1 ? FLAG_DOWN : 0);
+	into[9] = unicastFlags(header.branch, header.direction);
 }
 
 export function decodeUnicastHeader(from: Uint8Array, byteLength: number, into: UnicastHeader): Status {
@@ -86,20 +92,34 @@ export function decodeUnicastHeader(from: Uint8Array, byteLength: number, into: 
 	return Status.ok;
 }
 
-/** Seals and opens one message under one message key; the cipher forgets the key at once. */
+/**
+ * Seals and opens one message under one message key; the cipher forgets the key at once. Of one peer: what is the same in
+ * each of its messages stands ready.
+ */
 export class UnicastSeal {
 	readonly #ccm: Aead;
-	readonly #bound = new Uint8Array(UNICAST_HEADER_BYTES + METER_ID_BYTES + BOUND_BYTES_MAX);
+	/** Associated data: header, id, and what the type adds. */
+	readonly #bound = new Uint8Array(BOUND_AT + BOUND_BYTES_MAX);
+	readonly #view = new DataView(this.#bound.buffer);
+	readonly #headerBytes = this.#bound.subarray(0, UNICAST_HEADER_BYTES);
 
 	constructor(crypto: Crypto) {
 		this.#ccm = crypto.createCcm(ZERO_NONCE.length, UNICAST_TAG_BYTES);
 	}
 
+	/** The meter at the one or the other end. @param id 8 bytes at `idOffset`, copied */
+	setMeter(id: Uint8Array, idOffset: number, domain: number, shortAddress: number): void {
+		for (let i = 0; i < METER_ID_BYTES; i++) this.#bound[UNICAST_HEADER_BYTES + i] = id[idOffset + i]!;
+		this.#view.setUint16(1, domain);
+		this.#view.setUint16(3, shortAddress);
+	}
+
 	/** Writes header, sealed content and tag: byteLength + 18 bytes. @returns `ok`, or `badLength` for 64 KiB and more */
 	seal(
-		header: UnicastHeader,
-		id: Uint8Array,
-		idOffset: number,
+		type: number,
+		epoch: number,
+		index: number,
+		flags: number,
 		bound: Uint8Array,
 		key: Uint8Array,
 		keyOffset: number,
@@ -107,41 +127,52 @@ export class UnicastSeal {
 		byteLength: number,
 		into: Uint8Array,
 	): Status {
-		encodeUnicastHeader(header, into);
-		const boundBytes = this.#bind(into, id, idOffset, bound);
-		this.#ccm.setKey(key, keyOffset);
+		const ccm = this.#ccm;
+		const associated = this.#bound;
+		const boundBytes = this.#bind(type, epoch, index, flags, bound);
+		into.set(this.#headerBytes);
+		ccm.setKey(key, keyOffset);
 		const at = UNICAST_HEADER_BYTES;
-		const status = this.#ccm.seal(ZERO_NONCE, 0, this.#bound, 0, boundBytes, message, 0, byteLength, into, at);
-		this.#ccm.close();
+		const status = ccm.seal(ZERO_NONCE, 0, associated, 0, boundBytes, message, 0, byteLength, into, at);
+		ccm.close();
 		return status;
 	}
 
-	/** Writes byteLength - 18 bytes. @returns `ok`; `badTag`, and zeros are written */
+	/**
+	 * Writes byteLength - 18 bytes.
+	 * @param header as `decodeUnicastHeader` gave it, of this meter's domain and address
+	 * @returns `ok`; `badTag`, and zeros are written
+	 */
 	open(
 		sealed: Uint8Array,
 		byteLength: number,
-		id: Uint8Array,
-		idOffset: number,
+		header: UnicastHeader,
 		bound: Uint8Array,
 		key: Uint8Array,
 		keyOffset: number,
 		into: Uint8Array,
 	): Status {
-		const boundBytes = this.#bind(sealed, id, idOffset, bound);
-		this.#ccm.setKey(key, keyOffset);
+		const ccm = this.#ccm;
+		const flags = unicastFlags(header.branch, header.direction);
+		const boundBytes = this.#bind(header.type, header.epoch, header.index, flags, bound);
+		ccm.setKey(key, keyOffset);
 		const at = UNICAST_HEADER_BYTES;
-		const status = this.#ccm.open(ZERO_NONCE, 0, this.#bound, 0, boundBytes, sealed, at, byteLength - at, into, 0);
-		this.#ccm.close();
+		const status = ccm.open(ZERO_NONCE, 0, this.#bound, 0, boundBytes, sealed, at, byteLength - at, into, 0);
+		ccm.close();
 		return status;
 	}
 
-	#bind(header: Uint8Array, id: Uint8Array, idOffset: number, bound: Uint8Array): number {
+	#bind(type: number, epoch: number, index: number, flags: number, bound: Uint8Array): number {
 		const into = this.#bound;
-		if (bound.length > BOUND_BYTES_MAX) throw new InvariantError("too much associated data");
-		let at = 0;
-		for (let i = 0; i < UNICAST_HEADER_BYTES; i++) into[at++] = header[i]!;
-		for (let i = 0; i < METER_ID_BYTES; i++) into[at++] = id[idOffset + i]!;
-		for (let i = 0; i < bound.length; i++) into[at++] = bound[i]!;
-		return at;
+		const view = this.#view;
+		const { length } = bound;
+		into[0] = type;
+		view.setUint16(5, epoch);
+		view.setUint16(7, index);
+		into[9] = flags;
+		if (length === 0) return BOUND_AT;
+		if (length > BOUND_BYTES_MAX) throw new InvariantError("too much associated data");
+		into.set(bound, BOUND_AT);
+		return BOUND_AT + length;
 	}
 }
