@@ -24,7 +24,18 @@ export async function main(argv: readonly string[]): Promise<void> {
 	const { addBuild } = await import("./commands/build.js");
 	const { addModdable } = await import("./commands/moddable.js");
 	const { addProvision } = await import("./commands/provision.js");
-	for (const add of [addStart, addTest, addAccuracy, addBench, addCheck, addBuild, addModdable, addProvision]) {
+	const { addFirmware } = await import("./commands/firmware.js");
+	for (const add of [
+		addStart,
+		addTest,
+		addAccuracy,
+		addBench,
+		addCheck,
+		addBuild,
+		addModdable,
+		addProvision,
+		addFirmware,
+	]) {
 		const command = add(program);
 		command
 			.exitOverride()
