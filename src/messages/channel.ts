@@ -68,8 +68,8 @@ function decodeTimeFields(from: DataView, into: TimeContent): void {
  * |-------:|-----:|--------------|-----------------------------------------------------------------|
  * |      0 |    8 | time         | as in TIME, by the concentrator's clock                         |
  * |      8 |    4 | head         | largest count of key records that this meter was seen with      |
- * |     12 |    2 | keyInterval  | interval whose disclosed key follows; 0xFFFF: none yet          |
- * |     14 |   16 | chainKey     | T of that interval, of the concentrator's chain                 |
+ * |     12 |    2 | keyInterval  | interval whose disclosed key follows; 0xFFFF: T_0 of the epoch   |
+ * |     14 |   16 | chainKey     | of that interval, of the concentrator's chain                   |
  */
 export const CATCHUP_BYTES = 30;
 export const NO_KEY_INTERVAL = 0xffff;

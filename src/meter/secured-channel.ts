@@ -1,12 +1,17 @@
+import type { Beacon } from "../broadcast/broadcast-messages.js";
+import { type BroadcastListener, BroadcastReceiver } from "../broadcast/broadcast-receiver.js";
 import { type Anchor, createAnchor, verifyAnchor } from "../broadcast/calendar.js";
+import { Chain } from "../broadcast/tesla.js";
 import { Status, StatusCounters, statusName } from "../bytes/status.js";
 import { Source } from "../commands/authorisation.js";
+import { encodeFlashCommand } from "../commands/flash-command.js";
 import { type Crypto, NO_BYTES } from "../crypto/crypto.js";
 import type { RandomSource } from "../crypto/drbg.js";
 import { Branch, UNACKNOWLEDGED_MAX } from "../key-store/chains.js";
 import type { KeyStore } from "../key-store/key-store.js";
 import { UNICAST_OVERHEAD_BYTES, UnicastType } from "../key-store/unicast.js";
 import {
+	CATCHUP_KEY,
 	CATCHUP_REQUEST_DOWN_NEXT,
 	CATCHUP_REQUEST_HEAD,
 	CATCHUP_REQUEST_TRAILER_BYTES,
@@ -17,6 +22,7 @@ import {
 	decodeTime,
 	NONCE_BYTES,
 	TIME_REQUEST_TRAILER_BYTES,
+	type TimeContent,
 	WHOLE_DAY,
 } from "../messages/channel.js";
 import { allTopic, anchorTopic, downTopic } from "../messages/topics.js";
@@ -36,6 +42,8 @@ const SPREAD_MILLISECONDS = 60_000;
 /** So many messages without a sign of the head end, and the meter asks for one. */
 const ASK_AFTER_MESSAGES = UNACKNOWLEDGED_MAX / 2;
 const DAY_SECONDS = 86_400;
+/** An event that a flash command began ends by itself. */
+const FLASH_SECONDS = 3600;
 /** Yesterday's chains are kept until the end of its second interval (HORA 3.3). */
 const YESTERDAY_INTERVALS = 2;
 
@@ -53,7 +61,7 @@ class Question {
  * dates with the concentrator. After each start nothing is sealed before the concentrator has said which head it
  * remembers: had the flash been put back, every message could use a key for the second time.
  */
-export class SecuredChannel implements Channel {
+export class SecuredChannel implements Channel, BroadcastListener {
 	readonly overheadBytesMax = UNICAST_OVERHEAD_BYTES;
 	messageBytes = 0;
 	readonly arrival = { source: Source.headEnd as number, index: 0, isExpired: false };
@@ -67,6 +75,11 @@ export class SecuredChannel implements Channel {
 	readonly #log: Log;
 	readonly #identifier: string;
 	readonly #anchor: Anchor = createAnchor();
+	/** Made with the keys: it wants domain and interval. */
+	#receiver: BroadcastReceiver | undefined;
+	readonly #broadcastArrival = { source: Source.headEndBroadcast as number, index: 0, isExpired: false };
+	/** Of the last beacon that was verified. */
+	lastBeacon = -1;
 	readonly #catchUp = createCatchUp();
 	readonly #time = createTimeContent();
 	readonly #catchUpQuestion = new Question();
@@ -101,7 +114,27 @@ export class SecuredChannel implements Channel {
 		this.#retryMilliseconds = CATCHUP_RETRY_FIRST_MILLISECONDS;
 		this.#catchUpQuestion.askedAt = this.#timeQuestion.askedAt = Number.NaN;
 		this.#yesterdayEnds = nowMilliseconds + YESTERDAY_INTERVALS * this.#intervalMilliseconds;
+		this.#receiver = undefined;
 		if (this.#isConnected) this.connected(nowMilliseconds);
+	}
+
+	/** Refusals of broadcasts, beacons and flash commands. */
+	get broadcastCounters(): StatusCounters | undefined {
+		return this.#receiver?.counters;
+	}
+
+	#broadcasts(): BroadcastReceiver | undefined {
+		const store = this.#store;
+		if (this.#receiver === undefined && store.isProvisioned)
+			this.#receiver = new BroadcastReceiver(
+				this.#crypto,
+				this.#random,
+				{ useSlot: (slot) => store.useFlashSlot(slot) },
+				this,
+				store.domain,
+				store.intervalSeconds,
+			);
+		return this.#receiver;
 	}
 
 	get isReady(): boolean {
@@ -217,6 +250,8 @@ export class SecuredChannel implements Channel {
 	): Status {
 		this.messageBytes = 0;
 		if (!this.#store.isProvisioned) return Status.notFound;
+		if (topic.endsWith("/all"))
+			return this.#broadcasts()?.receive(nowMilliseconds, payload, byteLength) ?? Status.notFound;
 		if (topic.endsWith("/anchor"))
 			return this.counters.count(this.anchorReceived(nowMilliseconds, payload, byteLength));
 		switch (payload[0]) {
@@ -250,16 +285,21 @@ export class SecuredChannel implements Channel {
 		return Status.ok;
 	}
 
-	/** An answer to a question that is open and not too old. @returns half of its way, s; NaN: it is none */
-	#halfRoundTrip(nowMilliseconds: number, question: Question): number {
+	/** An answer to a question that is open and not too old. @returns ms; NaN: it is none */
+	#roundTrip(nowMilliseconds: number, question: Question): number {
 		const roundTrip = nowMilliseconds - question.askedAt;
-		return roundTrip <= ROUND_TRIP_MAX_MILLISECONDS ? roundTrip / 2000 : Number.NaN;
+		return roundTrip <= ROUND_TRIP_MAX_MILLISECONDS ? roundTrip : Number.NaN;
+	}
+
+	/** UTCTime of a time content, ms. */
+	#utcMilliseconds({ epoch, interval, milliseconds }: TimeContent): number {
+		return (epoch * DAY_SECONDS + interval * this.#store.intervalSeconds) * 1000 + milliseconds;
 	}
 
 	#timeReceived(nowMilliseconds: number, payload: Uint8Array, byteLength: number, content: Uint8Array): Status {
 		const question = this.#timeQuestion;
-		const half = this.#halfRoundTrip(nowMilliseconds, question);
-		if (Number.isNaN(half)) return this.counters.count(Status.outOfOrder); // CHN-7
+		const roundTrip = this.#roundTrip(nowMilliseconds, question);
+		if (Number.isNaN(roundTrip)) return this.counters.count(Status.outOfOrder); // CHN-7
 		let status = this.#store.openMessage(payload, byteLength, content, question.nonce);
 		if (status !== Status.ok) return status;
 		if (this.#store.opened.branch !== Branch.endToEnd) return Status.notAuthorised; // CHN-8
@@ -267,16 +307,17 @@ export class SecuredChannel implements Channel {
 		if (status !== Status.ok) return status;
 		question.askedAt = Number.NaN;
 		question.due = nowMilliseconds + TIME_PERIOD_MILLISECONDS;
-		const { epoch, interval, milliseconds } = this.#time;
-		const utcSeconds = epoch * DAY_SECONDS + interval * this.#store.intervalSeconds + milliseconds / 1000;
-		this.#listener.timeReceived(utcSeconds + half, half);
+		const utcMilliseconds = this.#utcMilliseconds(this.#time);
+		this.#broadcasts()?.headEndTime(nowMilliseconds, utcMilliseconds, roundTrip);
+		const half = roundTrip / 2000;
+		this.#listener.timeReceived(utcMilliseconds / 1000 + half, half);
 		return Status.ok;
 	}
 
 	#catchUpReceived(nowMilliseconds: number, payload: Uint8Array, byteLength: number, content: Uint8Array): Status {
 		const question = this.#catchUpQuestion;
-		const half = this.#halfRoundTrip(nowMilliseconds, question);
-		if (Number.isNaN(half)) return this.counters.count(Status.outOfOrder); // CHN-9
+		const roundTrip = this.#roundTrip(nowMilliseconds, question);
+		if (Number.isNaN(roundTrip)) return this.counters.count(Status.outOfOrder); // CHN-9
 		const store = this.#store;
 		let status = store.openMessage(payload, byteLength, content, question.nonce);
 		if (status !== Status.ok) return status;
@@ -294,6 +335,10 @@ export class SecuredChannel implements Channel {
 			return status;
 		}
 		this.#isWitnessed = true;
+		const { epoch, interval, keyInterval } = this.#catchUp;
+		const receiver = this.#broadcasts();
+		receiver?.concentratorTime(nowMilliseconds, this.#utcMilliseconds(this.#catchUp), roundTrip);
+		receiver?.concentratorKey(epoch, interval, keyInterval, content, CATCHUP_KEY);
 		return Status.ok;
 	}
 
@@ -303,16 +348,50 @@ export class SecuredChannel implements Channel {
 		const anchor = this.#anchor;
 		let status = verifyAnchor(this.#crypto, store.calendar, payload, byteLength, anchor);
 		if (status !== Status.ok) return status;
+		this.#broadcasts()?.anchored(anchor.epoch, anchor.chainKey);
 		if (anchor.epoch <= store.epoch) return Status.ok; // retained: heard before
 		status = store.stageEpoch(anchor.epoch, true);
 		if (status === Status.ok) status = store.commitEpoch();
 		if (status !== Status.ok) return status;
 		this.#listener.epochChanged(anchor.epoch);
 		this.#yesterdayEnds = nowMilliseconds + YESTERDAY_INTERVALS * this.#intervalMilliseconds;
+		this.#catchUpQuestion.due = nowMilliseconds + this.#spread(); // for the concentrator's chain of today
 		// Questions of yesterday's chains are lost; those of today are asked when not everybody does.
 		this.#timeQuestion.due = nowMilliseconds + this.#spread();
 		if (!this.#isWitnessed) this.#catchUpQuestion.due = nowMilliseconds;
 		return Status.ok;
+	}
+
+	// ---- what everyone hears
+
+	beacon(beacon: Beacon): void {
+		this.lastBeacon = beacon.epoch * 65_536 + beacon.interval;
+	}
+
+	broadcast(
+		chain: Chain,
+		from: Uint8Array,
+		offset: number,
+		byteLength: number,
+		_epoch: number,
+		_interval: number,
+		counter: number,
+	): void {
+		const arrival = this.#broadcastArrival;
+		arrival.source = chain === Chain.headEnd ? Source.headEndBroadcast : Source.concentratorBroadcast;
+		arrival.index = counter;
+		this.#listener.messageReceived(arrival, from, offset, byteLength);
+	}
+
+	flash(slot: number, _scope: number, level: number): void {
+		const arrival = this.#broadcastArrival;
+		arrival.source = Source.headEndFlash;
+		arrival.index = slot;
+		const command = new DataView(new ArrayBuffer(64));
+		const utcSeconds = this.#listener.utcSeconds();
+		const end = utcSeconds + FLASH_SECONDS;
+		const byteLength = encodeFlashCommand(slot, level, utcSeconds, end, command);
+		this.#listener.messageReceived(arrival, new Uint8Array(command.buffer), 0, byteLength);
 	}
 
 	#spread(): number {
