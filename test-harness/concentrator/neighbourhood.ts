@@ -31,14 +31,14 @@ import { writeSecret } from "../provisioning/sealed-file.js";
  * |    0 | begin | –                                                                                           |
  * |    1 | state | id 8, generation 2, state 60 as of `ServerUnicast`                                          |
  * |    2 | block | id 8, generation 2, domain 2, shortAddress 2, block 2, day 1 that `next` belongs to; 16: none left, next 32 |
- * |    3 | head  | id 8, head 4: the largest count of key records that the meter was seen with                 |
+ * |    3 | head  | id 8, generation 2, head 4: the largest count of key records seen with these keys           |
  * |    4 | gone  | id 8, generation 2: these keys are of no use any more                                       |
  */
 const RecordType = Object.freeze({ begin: 0, state: 1, block: 2, head: 3, gone: 4 } as const);
 const NAME_BYTES = DEVICE_ID_BYTES + 2;
 const STATE_RECORD_BYTES = 1 + NAME_BYTES + SERVER_STATE_BYTES;
 const BLOCK_RECORD_BYTES = 1 + NAME_BYTES + 7 + ODOMETER_VALUE_BYTES;
-const HEAD_RECORD_BYTES = 13;
+const HEAD_RECORD_BYTES = 1 + NAME_BYTES + 4;
 const BLOCK_DAYS = 16;
 const KEY_BYTES = 32;
 
@@ -54,6 +54,8 @@ interface Chain {
 	readonly unicast: ServerUnicast;
 	readonly state: Buffer;
 	hasState: boolean;
+	/** The largest count of key records that the meter was seen with: a smaller one later is flash that was put back. */
+	head: number;
 }
 
 interface Neighbour {
@@ -61,7 +63,6 @@ interface Neighbour {
 	readonly idBytes: Uint8Array;
 	/** The newest generation first. */
 	chains: Chain[];
-	head: number;
 	readonly counters: StatusCounters;
 }
 
@@ -126,7 +127,6 @@ export class Neighbourhood {
 				id,
 				idBytes: new Uint8Array(Buffer.from(id, "hex")),
 				chains: [],
-				head: 0,
 				counters: new StatusCounters(),
 			};
 			this.#meters.set(id, neighbour);
@@ -138,10 +138,6 @@ export class Neighbourhood {
 		const type = record[0];
 		if (type === RecordType.begin || record.length < 1 + DEVICE_ID_BYTES) return;
 		const neighbour = this.#neighbour(record.toString("hex", 1, 9));
-		if (type === RecordType.head && record.length === HEAD_RECORD_BYTES) {
-			neighbour.head = record.readUInt32BE(9);
-			return;
-		}
 		const generation = record.readUInt16BE(9);
 		const known = neighbour.chains.find((chain) => chain.generation === generation);
 		if (type === RecordType.block && record.length === BLOCK_RECORD_BYTES) {
@@ -152,6 +148,8 @@ export class Neighbourhood {
 		} else if (type === RecordType.state && record.length === STATE_RECORD_BYTES && known) {
 			known.state.set(record.subarray(11));
 			known.hasState = known.unicast.restore(known.state) === Status.ok;
+		} else if (type === RecordType.head && record.length === HEAD_RECORD_BYTES && known) {
+			known.head = record.readUInt32BE(11);
 		} else if (type === RecordType.gone) {
 			neighbour.chains = neighbour.chains.filter((chain) => chain !== known);
 		}
@@ -167,6 +165,7 @@ export class Neighbourhood {
 			next: new Uint8Array(ODOMETER_VALUE_BYTES),
 			state: Buffer.alloc(SERVER_STATE_BYTES),
 			hasState: false,
+			head: 0,
 			unicast: new ServerUnicast(this.#crypto, {
 				branch: 1,
 				id: neighbour.idBytes,
@@ -187,9 +186,9 @@ export class Neighbourhood {
 
 	#snapshot(write: (record: Uint8Array) => void): void {
 		for (const neighbour of this.#meters.values()) {
-			if (neighbour.head > 0) write(headRecord(neighbour));
 			for (const chain of neighbour.chains) {
 				write(blockRecord(neighbour, chain));
+				if (chain.head > 0) write(headRecord(neighbour, chain));
 				if (chain.hasState) write(stateRecord(neighbour, chain.generation, chain.state));
 			}
 		}
@@ -230,7 +229,7 @@ export class Neighbourhood {
 		this.startDay();
 	}
 
-	/** A meter is no more. Its head stays: should it come back with old flash, that is noticed. */
+	/** A meter is no more. */
 	remove(id: string): void {
 		const neighbour = this.#meters.get(id);
 		for (const chain of neighbour?.chains ?? []) this.#forget(neighbour!, chain);
@@ -331,9 +330,9 @@ export class Neighbourhood {
 		const head = view.getUint32(CATCHUP_REQUEST_HEAD);
 		if (chain.unicast.opened.epoch === chain.unicast.epoch)
 			chain.unicast.acknowledge(view.getUint16(CATCHUP_REQUEST_DOWN_NEXT));
-		if (head > neighbour.head) {
-			neighbour.head = head;
-			if (!this.#log.append(headRecord(neighbour))) return Status.storageFull;
+		if (head > chain.head) {
+			chain.head = head;
+			if (!this.#log.append(headRecord(neighbour, chain))) return Status.storageFull;
 		}
 		const question = { neighbour, chain, nonce: Buffer.from(trailer.subarray(0, NONCE_BYTES)) };
 		if (this.#options.clock.stepped) this.#questions.push(question);
@@ -350,7 +349,7 @@ export class Neighbourhood {
 		encodeCatchUp(
 			{
 				...timeContent(now, this.#options.intervalSeconds),
-				head: neighbour.head,
+				head: chain.head,
 				keyInterval: disclosed?.interval ?? NO_KEY_INTERVAL,
 			},
 			new DataView(content.buffer),
@@ -420,7 +419,7 @@ export class Neighbourhood {
 			downNext: state.readUInt16BE(4),
 			acknowledged: state.readUInt16BE(6),
 			upNext: state.readUInt16BE(8),
-			head: neighbour.head,
+			head: chain.head,
 			refusals,
 		};
 	}
@@ -466,10 +465,10 @@ function blockRecord(neighbour: Neighbour, chain: Chain): Buffer {
 	return record;
 }
 
-function headRecord(neighbour: Neighbour): Buffer {
+function headRecord(neighbour: Neighbour, chain: Chain): Buffer {
 	const record = Buffer.alloc(HEAD_RECORD_BYTES);
 	record[0] = RecordType.head;
-	record.set(neighbour.idBytes, 1);
-	record.writeUInt32BE(neighbour.head, 9);
+	writeName(record, neighbour, chain.generation);
+	record.writeUInt32BE(chain.head, 11);
 	return record;
 }

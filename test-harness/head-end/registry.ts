@@ -166,6 +166,8 @@ export class Registry {
 	/** Which file was read: its inode changes with each write. */
 	#seen = "";
 	#isChanging = false;
+	/** Changes with every writing and reading, by whomever. */
+	revision = 0;
 
 	private constructor(folder: string, lock: FileLock) {
 		this.folder = folder;
@@ -518,6 +520,7 @@ export class Registry {
 		plain.fill(0);
 		writeSecret(this.#path, sealed);
 		this.#seen = this.#fileMark();
+		this.revision++;
 	}
 
 	#read(): void {
@@ -528,6 +531,7 @@ export class Registry {
 		} catch {
 			throw new UserError(`there is no registry in ${this.folder}`);
 		}
+		this.revision++;
 		const plain = this.#lock.open(sealed, this.#path);
 		try {
 			this.#parse(plain);

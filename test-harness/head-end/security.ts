@@ -37,6 +37,9 @@ export class Security implements MeterChannel {
 	readonly #reports = new Map<string, NeighbourReport>();
 	#anchors = new Map<number, { epoch: number; utcSeconds: number }>();
 	#delegatedBlock = -1;
+	/** What was seen of the registry last. */
+	#revision = -1;
+	#active = new Set<string>();
 	#closed = false;
 	/** Whether a meter can hear. */
 	isOnline: (id: string) => boolean = () => false;
@@ -131,17 +134,18 @@ export class Security implements MeterChannel {
 		}
 	}
 
-	/** Another process, such as `wattlock provision`, may have changed it. */
+	/** Somebody, such as `wattlock provision`, may have changed it. */
 	#checkRegistry(): void {
-		const { registry, log } = this.#options;
+		const { registry, log, pipe } = this.#options;
 		try {
-			const before = new Set(registry.list().flatMap((meter) => (meter.isDecommissioned ? [] : [meter.id])));
-			if (!registry.refresh()) return;
-			for (const meter of registry.list()) if (!meter.isDecommissioned) before.delete(meter.id);
-			for (const id of before) void this.#options.pipe(meterFrame(Frame.remove, id, new Uint8Array(0)));
+			registry.refresh();
+			if (registry.revision === this.#revision) return;
+			this.#revision = registry.revision;
+			const active = new Set(registry.list().flatMap(({ id, isDecommissioned }) => (isDecommissioned ? [] : [id])));
+			for (const id of this.#active) if (!active.has(id)) void pipe(meterFrame(Frame.remove, id, new Uint8Array(0)));
+			this.#active = active;
 			this.endToEnd.registryChanged();
 			this.#delegate();
-			log(`the registry was changed: ${registry.list().length} meters`);
 		} catch (error) {
 			log(`the registry cannot be read: ${(error as Error).message}`);
 		}

@@ -1,14 +1,26 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createDeviceFile, wipeDeviceFile } from "../../../src/provisioning/device-file.js";
 import { VirtualClock } from "../../clock.js";
 import { BrokerLink } from "../../concentrator/broker-link.js";
+import type { Concentrator } from "../../concentrator/concentrator.js";
+import { anchorMaker } from "../../head-end/anchors.js";
 import type { MeterCollection } from "../../head-end/fleet-views.js";
-import { HeadEnd } from "../../head-end/head-end.js";
+import type { HeadEnd } from "../../head-end/head-end.js";
+import { Registry } from "../../head-end/registry.js";
+import type { Security } from "../../head-end/security.js";
+import { Servers } from "../../head-end/servers.js";
 import { Store } from "../../head-end/store.js";
+import { calendarRoot } from "../../provisioning/calendar-root.js";
+import { FileLock } from "../../provisioning/sealed-file.js";
+import { FakeKeys } from "./fake-keys.js";
 import { FakeMeter, TestBroker } from "./fake-meter.js";
 
 export const START_UTC = 800_000_000;
+/** The day of START_UTC; it begins 22 h 13 min 20 s before. */
+export const START_EPOCH = 9259;
+export const DOMAIN = 7;
 
 /** A fresh folder under the system's temporary one. */
 export function temporaryFolder(): string {
@@ -26,9 +38,29 @@ export class Bench {
 	readonly meters: FakeMeter[] = [];
 	readonly lines: string[] = [];
 	readonly allow: string[] | undefined;
+	readonly secured: boolean;
+	registry: Registry | undefined;
+	servers!: Servers;
 
-	constructor(allow?: string[]) {
+	constructor(allow?: string[], secured = false) {
 		this.allow = allow;
+		this.secured = secured;
+	}
+
+	get security(): Security {
+		return this.servers.security!;
+	}
+
+	get concentrator(): Concentrator {
+		return this.servers.concentrator!;
+	}
+
+	get registryFolder(): string {
+		return join(this.folder, "registry");
+	}
+
+	get concentratorFolder(): string {
+		return join(this.folder, "concentrator");
 	}
 
 	async start(): Promise<this> {
@@ -42,32 +74,49 @@ export class Bench {
 		this.store = await Store.open(join(this.folder, "store"));
 		const clock = new VirtualClock(this.clock.utcSeconds());
 		this.clock = clock;
-		const headEnd = new HeadEnd({
+		if (this.secured) {
+			const lock = FileLock.ofKeyFile(join(this.registryFolder, "registry.key"), true);
+			this.registry = Registry.exists(this.registryFolder)
+				? Registry.open(this.registryFolder, lock)
+				: Registry.create(this.registryFolder, lock, {
+						calendarFirstEpoch: START_EPOCH - 1,
+						calendarLevels: 6,
+						calendarRoot,
+						concentrators: [{ identity: 1, domain: DOMAIN }],
+					});
+		}
+		const servers = new Servers({
 			clock,
 			store: this.store,
 			log: (line) => this.lines.push(line),
 			allow: this.allow,
+			secured: this.registry && {
+				registry: this.registry,
+				concentratorFolder: this.concentratorFolder,
+				anchor: anchorMaker(this.registry),
+			},
 		});
-		this.headEnd = headEnd;
-		await headEnd.start();
+		this.servers = servers;
+		this.headEnd = servers.headEnd;
+		await servers.start();
 		this.link = new BrokerLink({
 			url: this.broker.url,
 			clientId: `wattlock-concentrator-${this.store.instance}`,
 			clock,
 			log: (line) => this.lines.push(line),
-			receive: (topic, payload) => headEnd.receive(topic, payload),
-			onUp: () => headEnd.linkUp(),
-			onDown: () => headEnd.linkDown(),
+			receive: (topic, payload) => servers.receive(topic, payload),
+			onUp: () => servers.linkUp(),
+			onDown: () => servers.linkDown(),
 			onReceiveFailed: (error) => this.lines.push(`failed: ${error}`),
 		});
-		headEnd.setLink(this.link);
+		servers.setLink(this.link);
 		this.link.start();
 		await this.link.barrier(5000);
 	}
 
 	async stopHeadEnd(): Promise<void> {
 		await this.link.stop();
-		this.headEnd.close();
+		await this.servers.close();
 		this.clock.close();
 		await this.store.close();
 	}
@@ -75,6 +124,12 @@ export class Bench {
 	/** A meter of this bench, connected. */
 	async meter(id = `00${(this.meters.length + 1).toString(16).padStart(14, "0")}`): Promise<FakeMeter> {
 		const meter = new FakeMeter(id);
+		if (this.registry) {
+			const file = createDeviceFile();
+			this.registry.addMeter(id, DOMAIN, this.meters.length, START_EPOCH, file);
+			meter.keys = new FakeKeys(file);
+			wipeDeviceFile(file);
+		}
 		meter.clock = () => this.clock.utcSeconds();
 		this.meters.push(meter);
 		return meter;
@@ -84,7 +139,7 @@ export class Bench {
 	async step(seconds = 1): Promise<void> {
 		await this.link.barrier(2000);
 		this.clock.advance(this.clock.utcSeconds() + seconds);
-		this.headEnd.stepDone();
+		await this.servers.stepDone();
 		await this.link.flushed(2000);
 	}
 

@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Aedes } from "aedes";
 import mqtt, { type MqttClient } from "mqtt";
 import { Status } from "../../../src/bytes/status.js";
+import { UnicastType } from "../../../src/key-store/unicast.js";
 import { captureCodesOffset, encodeCaptureHeader } from "../../../src/messages/capture.js";
 import { createControl, decodeControl, encodeControl } from "../../../src/messages/control.js";
 import { Diagnostic, encodeDiagnostic, encodeDiagnosticsHeader } from "../../../src/messages/diagnostics.js";
@@ -12,7 +13,8 @@ import { Kind, UTC_INVALID, utcField } from "../../../src/messages/kinds.js";
 import { encodeProfileHeader, encodeProfileRow, type ProfileRow } from "../../../src/messages/profile.js";
 import { createReading, encodeReading, NOT_AVAILABLE, type Reading } from "../../../src/messages/reading.js";
 import { encodeRegisterEntry, encodeSnapshotHeader, Unit } from "../../../src/messages/snapshot.js";
-import { downTopic, onlineTopic, upTopic } from "../../../src/messages/topics.js";
+import { anchorTopic, downTopic, onlineTopic, upTopic } from "../../../src/messages/topics.js";
+import type { FakeKeys } from "./fake-keys.js";
 
 /** A real broker on a free port of the loopback. */
 export class TestBroker {
@@ -111,6 +113,11 @@ export class FakeMeter {
 		[1, 8, 0, Unit.wattHour, 123_456_789],
 		[2, 8, 0, Unit.wattHour, 42],
 	];
+	/** Present: everything is sealed. */
+	keys: FakeKeys | undefined;
+	/** Bytes that came down, and those that went up: what somebody at the broker could keep. */
+	readonly heard: Buffer[] = [];
+	readonly said: Buffer[] = [];
 	#client: MqttClient | undefined;
 	readonly #envelope = new PlainEnvelope();
 	readonly #message = new Uint8Array(2048);
@@ -130,10 +137,42 @@ export class FakeMeter {
 			will: { topic: onlineTopic(this.id), payload: Buffer.from("0"), qos: 1, retain: true },
 		});
 		this.#client.on("error", () => {});
-		this.#client.on("message", (_topic, payload) => this.#onDown(payload));
-		await this.#client.subscribeAsync(downTopic(this.id), { qos: 1 });
+		this.#client.on("message", (topic, payload) => void this.#onTopic(topic, payload));
+		const { keys } = this;
+		keys?.disconnected();
+		await this.#client.subscribeAsync([downTopic(this.id), ...(keys ? keys.topics() : [])], { qos: 1 });
 		await this.#client.publishAsync(onlineTopic(this.id), "1", { qos: 1, retain: true });
-		await this.sendHello();
+		if (keys && !keys.store.isWitnessed) await this.askWitness();
+		else await this.sendHello();
+	}
+
+	/** CATCHUP-REQ; what follows is done when it is answered. */
+	async askWitness(): Promise<void> {
+		const question = this.keys!.ask(UnicastType.catchUpRequest);
+		if (question.length > 0) await this.sendRaw(question);
+	}
+
+	async askTime(): Promise<void> {
+		const question = this.keys!.ask(UnicastType.timeRequest);
+		if (question.length > 0) await this.sendRaw(question);
+	}
+
+	async #onTopic(topic: string, payload: Buffer): Promise<void> {
+		const { keys } = this;
+		if (!keys) return this.#onDown(payload);
+		this.heard.push(payload);
+		if (topic === anchorTopic(keys.domain)) {
+			if (keys.anchor(payload)) await this.askWitness();
+			return;
+		}
+		if (topic !== downTopic(this.id)) return;
+		const message = keys.receive(payload);
+		if (keys.justWitnessed) {
+			keys.justWitnessed = false;
+			await this.askTime();
+			await this.sendHello();
+		}
+		if (message) await this.#onMessage(message);
 	}
 
 	/** Dies without a word: the broker sends the will. */
@@ -144,12 +183,18 @@ export class FakeMeter {
 	}
 
 	async sendRaw(payload: Uint8Array): Promise<void> {
+		this.said.push(Buffer.from(payload));
 		for (let times = this.faults.sendTwice ? 2 : 1; times > 0; times--)
 			if (this.#client && !this.#client.disconnecting)
 				await this.#client.publishAsync(upTopic(this.id), Buffer.from(payload), { qos: 1 });
 	}
 
 	async #send(byteLength: number): Promise<void> {
+		if (this.keys) {
+			const data = this.keys.data(this.#message, byteLength);
+			if (data.length > 0) await this.sendRaw(data);
+			return;
+		}
 		const sealed = new Uint8Array(byteLength + 2);
 		this.#envelope.seal(this.#message, byteLength, sealed);
 		await this.sendRaw(sealed);
@@ -234,9 +279,18 @@ export class FakeMeter {
 	async #onDown(payload: Uint8Array): Promise<void> {
 		const opened = new Uint8Array(64);
 		if (this.#envelope.open(payload, payload.length, opened) !== Status.ok) throw new Error("bad envelope from above");
+		await this.#onMessage(opened.subarray(0, this.#envelope.openedByteLength));
+	}
+
+	/** Commands and whatever else a test wants to see; kind first. */
+	onOther: (message: Uint8Array) => void | Promise<void> = () => {};
+
+	async #onMessage(message: Uint8Array): Promise<void> {
 		const control = createControl();
-		if (decodeControl(new DataView(opened.buffer), this.#envelope.openedByteLength, control) !== Status.ok)
-			throw new Error("bad message from above");
+		const view = new DataView(message.buffer, message.byteOffset, message.length);
+		const status = decodeControl(view, message.length, control);
+		if (status === Status.badKind) return this.onOther(message);
+		if (status !== Status.ok) throw new Error("bad message from above");
 		const { kind, requestId, first, second } = control;
 		if (kind === Kind.time) {
 			this.times.push({ requestId, utcSeconds: first, milliseconds: second });
