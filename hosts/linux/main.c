@@ -178,6 +178,50 @@ size_t wattlock_rows_length(const wattlock_rows *rows)
 	return rows->byteLength;
 }
 
+/* ---- firmware out of flash: a root machine for each that any meter has started, held until the process ends ---- */
+
+typedef struct image image;
+struct image {
+	image *next;
+	wattlock_root root;
+	uint8_t *bytes;
+	size_t byteLength;
+};
+
+static image *images;
+static pthread_mutex_t imagesLock = PTHREAD_MUTEX_INITIALIZER;
+
+static const wattlock_root *image_root(uint8_t *bytes, size_t byteLength, char *wrong, size_t wrongLength)
+{
+	pthread_mutex_lock(&imagesLock);
+	image *found = images;
+	while (found && (found->byteLength != byteLength || memcmp(found->bytes, bytes, byteLength) != 0))
+		found = found->next;
+	if (found) {
+		free(bytes);
+	} else {
+		wattlock_archive archive;
+		const char *reason = wattlock_archive_open(&archive, bytes, byteLength);
+		found = calloc(1, sizeof *found);
+		if (!found)
+			wattlock_fail(1, "out of memory for a firmware");
+		if (reason)
+			snprintf(wrong, wrongLength, "firmware in flash: %s", reason);
+		if (!reason && wattlock_root_try(&found->root, &archive, wrong, wrongLength)) {
+			found->bytes = bytes;
+			found->byteLength = byteLength;
+			found->next = images;
+			images = found;
+		} else {
+			free(bytes);
+			free(found);
+			found = NULL;
+		}
+	}
+	pthread_mutex_unlock(&imagesLock);
+	return found ? &found->root : NULL;
+}
+
 /* ---- frames out ---- */
 
 static void write_all(const uint8_t *bytes, size_t byteLength)
@@ -423,6 +467,7 @@ int main(int argumentCount, char **arguments)
 	wattlock_archive archive;
 	open_archive(path, &archive);
 	wattlock_root_open(&root, &archive);
+	root.image_root = image_root;
 	start_workers();
 	say_ready();
 	read_frames();

@@ -282,6 +282,59 @@ static void host_sector_count(txMachine *the)
 	integer_result(the, (txInteger)running_meter(the)->sectorCount);
 }
 
+/* ---- which firmware starts ---- */
+
+static uint8_t *image_bytes(wattlock_meter *meter, uint32_t address, uint32_t byteLength)
+{
+	uint8_t *bytes = malloc(byteLength);
+	if (!bytes)
+		wattlock_fail(1, "out of memory for a firmware");
+	wattlock_flash_read(&meter->flash, address, bytes, byteLength);
+	return bytes;
+}
+
+/* Arguments `index` and `index` + 1 as a range of flash that may hold a firmware. */
+static bool image_range(txMachine *the, wattlock_meter *meter, int index, uint32_t *address, uint32_t *byteLength)
+{
+	double from = number_argument(the, index), count = number_argument(the, index + 1);
+	if (!(count >= 1 && count <= 0x1000000 && count == c_floor(count)) || !flash_holds(meter, from, (uint32_t)count))
+		return false;
+	*address = (uint32_t)from;
+	*byteLength = (uint32_t)count;
+	return true;
+}
+
+/* isFirmware(address, byteLength): whether flash holds an archive of this engine there */
+static void host_is_firmware(txMachine *the)
+{
+	wattlock_meter *meter = running_meter(the);
+	uint32_t address, byteLength;
+	bool result = false;
+	if (image_range(the, meter, 0, &address, &byteLength)) {
+		wattlock_archive archive;
+		uint8_t *bytes = image_bytes(meter, address, byteLength);
+		result = wattlock_archive_open(&archive, bytes, byteLength) == NULL;
+		free(bytes);
+	}
+	boolean_result(the, result);
+}
+
+/* startImage(slot, address, byteLength): by wattlockBoot alone */
+static void host_start_image(txMachine *the)
+{
+	wattlock_meter *meter = running_meter(the);
+	double slot = number_argument(the, 0);
+	if (!meter->choosing || !(slot >= 1 && slot <= 255)
+		|| !image_range(the, meter, 1, &meter->imageAddress, &meter->imageBytes))
+		mxRangeError("no such firmware");
+	meter->bootedSlot = (int32_t)slot;
+}
+
+static void host_booted_slot(txMachine *the)
+{
+	integer_result(the, running_meter(the)->bootedSlot);
+}
+
 /* ---- link, inputs, outputs, log ---- */
 
 static void host_link_open(txMachine *the)
@@ -534,6 +587,9 @@ static const struct {
 	{ "linkSend", host_link_send, 2 },
 	{ "linkClose", host_link_close, 0 },
 	{ "opticalSend", host_optical_send, 2 },
+	{ "isFirmware", host_is_firmware, 2 },
+	{ "startImage", host_start_image, 3 },
+	{ "bootedSlot", host_booted_slot, 0 },
 	{ "bootReason", host_boot_reason, 0 },
 	{ "input", host_input, 1 },
 	{ "setOutput", host_set_output, 2 },
@@ -576,8 +632,7 @@ static void drop_blocks(wattlock_meter *meter)
 	}
 }
 
-/* The machine is gone, and with it all that lived on its supply. The content of flash is the board's. */
-static void power_off(wattlock_meter *meter)
+static void end_machine(wattlock_meter *meter)
 {
 	if (meter->machine) {
 		wattlock_enter(&meter->memory);
@@ -585,6 +640,12 @@ static void power_off(wattlock_meter *meter)
 	}
 	meter->machine = NULL;
 	wattlock_memory_close(&meter->memory);
+}
+
+/* The machine is gone, and with it all that lived on its supply. The content of flash is the board's. */
+static void power_off(wattlock_meter *meter)
+{
+	end_machine(meter);
 	wattlock_flash_close(&meter->flash);
 	meter->flashLoaded = 0;
 	drop_blocks(meter);
@@ -853,6 +914,76 @@ static void advance(wattlock_meter *meter, double until)
 
 /* ---- frames ---- */
 
+static void choose_firmware(txMachine *the, wattlock_meter *meter, const void *argument)
+{
+	(void)argument;
+	meter->choosing = true;
+	mxPush(mxGlobal);
+	fxCallID(the, meter->root->bootID);
+	fxRunCount(the, 0);
+	mxPop();
+}
+
+/* A machine of `meter->root`. @returns false when there is no memory for it; that has then been reported */
+static bool make_machine(wattlock_meter *meter)
+{
+	txCreation creation = {
+		.initialChunkSize = WATTLOCK_CHUNK_BYTES_INITIAL,
+		.incrementalChunkSize = 1024,
+		.initialHeapCount = WATTLOCK_SLOTS_INITIAL,
+		.incrementalHeapCount = 64,
+		.stackCount = WATTLOCK_STACK_SLOTS,
+		.initialKeyCount = 32,
+		.incrementalKeyCount = 32,
+		.nameModulo = (txSize)meter->root->machine->nameModulo,
+		.symbolModulo = (txSize)meter->root->machine->symbolModulo,
+	};
+	meter->memory.meter = meter;
+	wattlock_memory_open(&meter->memory, WATTLOCK_SLOTS_MAX, WATTLOCK_CHUNK_BYTES_MAX, WATTLOCK_STACK_SLOTS);
+	txMachine *the = fxCloneMachine(&creation, meter->root->machine, "meter", &meter->memory);
+	if (!the) {
+		meter->endReason = WATTLOCK_OUT_OF_MEMORY;
+		snprintf(wattlock_end_text, sizeof wattlock_end_text, "memory full: the machine could not be made");
+		report_end(meter);
+		return false;
+	}
+	/* The collector runs when the hooks of memory.c say so, never by itself. */
+	the->collectFlag = XS_SKIPPED_COLLECT_FLAG;
+	meter->memory.collecting = true;
+	meter->machine = the;
+	return true;
+}
+
+/*
+ * What is built in decides, in a machine of its own, what starts: itself or an archive in flash. It has marked a trial
+ * before that starts, so whatever goes wrong from here on ends the trial at the next power-on.
+ * @returns false when the machine ended; that has then been reported
+ */
+static bool boot(wattlock_meter *meter)
+{
+	meter->root = meter->builtIn;
+	meter->bootedSlot = -1;
+	meter->choosing = false;
+	meter->imageBytes = 0;
+	if (!meter->root->boots || !meter->root->image_root)
+		return true;
+	meter->bootedSlot = 0;
+	if (!make_machine(meter) || !run_guarded(meter, choose_firmware, NULL))
+		return false;
+	meter->choosing = false;
+	end_machine(meter);
+	if (meter->imageBytes == 0)
+		return true;
+	meter->root = meter->builtIn->image_root(image_bytes(meter, meter->imageAddress, meter->imageBytes),
+		meter->imageBytes, wattlock_end_text, sizeof wattlock_end_text);
+	if (meter->root)
+		return true;
+	meter->root = meter->builtIn;
+	meter->endReason = WATTLOCK_EXCEPTION;
+	report_end(meter);
+	return false;
+}
+
 static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteLength)
 {
 	static const size_t head = 8 + 8 + 4 * 4 + 32 + 32;
@@ -888,31 +1019,9 @@ static void power_on(wattlock_meter *meter, const uint8_t *payload, size_t byteL
 		|| meter->flashLoaded > flashBytes)
 		wattlock_fail(2, "protocol: flash of %u sectors of %u bytes does not fit what was loaded", meter->sectorCount,
 			meter->sectorBytes);
-
-	txCreation creation = {
-		.initialChunkSize = WATTLOCK_CHUNK_BYTES_INITIAL,
-		.incrementalChunkSize = 1024,
-		.initialHeapCount = WATTLOCK_SLOTS_INITIAL,
-		.incrementalHeapCount = 64,
-		.stackCount = WATTLOCK_STACK_SLOTS,
-		.initialKeyCount = 32,
-		.incrementalKeyCount = 32,
-		.nameModulo = (txSize)meter->root->machine->nameModulo,
-		.symbolModulo = (txSize)meter->root->machine->symbolModulo,
-	};
-	meter->memory.meter = meter;
-	wattlock_memory_open(&meter->memory, WATTLOCK_SLOTS_MAX, WATTLOCK_CHUNK_BYTES_MAX, WATTLOCK_STACK_SLOTS);
-	txMachine *the = fxCloneMachine(&creation, meter->root->machine, "meter", &meter->memory);
-	if (!the) {
-		meter->endReason = WATTLOCK_OUT_OF_MEMORY;
-		snprintf(wattlock_end_text, sizeof wattlock_end_text, "memory full: the machine could not be made");
-		report_end(meter);
+	if (!boot(meter) || !make_machine(meter))
 		return;
-	}
-	/* The collector runs when the hooks of memory.c say so, never by itself. */
-	the->collectFlag = XS_SKIPPED_COLLECT_FLAG;
-	meter->memory.collecting = true;
-	meter->machine = the;
+	meter->meteringTicks = 0;
 
 	size_t textLength = byteLength - head;
 	char *settingsText = malloc(textLength + 1);
@@ -1095,7 +1204,7 @@ static void query(wattlock_meter *meter, uint32_t what)
 void wattlock_meter_open(wattlock_meter *meter, const wattlock_root *root, uint32_t index, void *owner)
 {
 	memset(meter, 0, sizeof *meter);
-	meter->root = root;
+	meter->root = meter->builtIn = root;
 	meter->index = index;
 	meter->owner = owner;
 	meter->deadlineMilliseconds = C_INFINITY;

@@ -1,6 +1,8 @@
 import type { Status } from "../../src/bytes/status.js";
+import type { Crypto } from "../../src/crypto/crypto.js";
 import type { CryptoPlatform } from "../../src/crypto/crypto-platform.js";
 import { type NativeCrypto, WrappedNativeCrypto } from "../../src/crypto/native-crypto.js";
+import type { BootLoader } from "../../src/firmware-update/boot.js";
 import type { Input, Output } from "../../src/platform/board.js";
 import type { NorFlash } from "../../src/platform/flash.js";
 import type { LinkEvents } from "../../src/platform/link.js";
@@ -29,6 +31,11 @@ interface Host extends NativeCrypto {
 	linkSend(bytes: Uint8Array, byteLength: number): number;
 	linkClose(): void;
 	opticalSend(bytes: Uint8Array, byteLength: number): number;
+	/** Whether flash holds an archive of this engine there. */
+	isFirmware(address: number, byteLength: number): boolean;
+	/** By `wattlockBoot` alone: what starts instead of what is built in. */
+	startImage(slot: number, address: number, byteLength: number): void;
+	bootedSlot(): number;
 	bootReason(): number;
 	input(which: Input): number;
 	setOutput(which: Output, value: number): void;
@@ -55,6 +62,8 @@ interface Host extends NativeCrypto {
 interface Root {
 	readonly wattlockHost: Host;
 	wattlockStart: (settingsText: string) => MeterEvents & LinkEvents;
+	/** Runs at each power-on, in a machine that ends with it. */
+	wattlockBoot: () => void;
 }
 
 const root = globalThis as unknown as Root;
@@ -124,6 +133,11 @@ const crypto: CryptoPlatform["crypto"] = Object.freeze(new WrappedNativeCrypto(h
 const log: CryptoPlatform["log"] = Object.freeze({ line: host.log });
 
 type CreateKernel = (layout: SampleLayout) => SampleKernel;
+type CreateBootLoader = (
+	flash: NorFlash,
+	crypto: Crypto,
+	canStart: (address: number, byteLength: number) => boolean,
+) => BootLoader;
 
 class HostPlatform implements CryptoPlatform {
 	readonly clock = clock;
@@ -135,6 +149,7 @@ class HostPlatform implements CryptoPlatform {
 	readonly crypto = crypto;
 	readonly board = board;
 	readonly log = log;
+	readonly bootedSlot = host.bootedSlot();
 	readonly #createTypeScriptKernel: CreateKernel;
 
 	constructor(createTypeScriptKernel: CreateKernel) {
@@ -159,13 +174,21 @@ class HostPlatform implements CryptoPlatform {
  * Makes a firmware of an application: the module `main` of every XS host calls this once, at its top level.
  * @param startMeter the application; gets its platform and the settings as JSON at each power-on
  * @param createTypeScriptKernel the per-sample loop where the host has none in C, or is told not to use it
+ * @param createBootLoader absent: nothing is ever started out of flash
  */
 export function installFirmware(
 	startMeter: (platform: CryptoPlatform, settingsText: string) => MeterEvents & LinkEvents,
 	createTypeScriptKernel: CreateKernel,
+	createBootLoader?: CreateBootLoader,
 ): void {
 	root.wattlockStart = (settingsText) => {
 		host.setLinkBuffer(new Uint8Array(LINK_BUFFER_BYTES));
 		return startMeter(new HostPlatform(createTypeScriptKernel), settingsText);
+	};
+	if (createBootLoader === undefined) return;
+	root.wattlockBoot = () => {
+		const loader = createBootLoader(new HostFlash(), crypto, host.isFirmware);
+		const slot = loader.choose();
+		if (slot > 0) host.startImage(slot, loader.bodyAddress, loader.bodyBytes);
 	};
 }

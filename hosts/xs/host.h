@@ -115,10 +115,18 @@ typedef struct {
 } wattlock_archive;
 
 /* The root machine: built-ins and the firmware's modules, run once and then shared by every meter. */
-typedef struct {
+typedef struct wattlock_root wattlock_root;
+struct wattlock_root {
 	wattlock_memory memory;
 	wattlock_archive archive;
 	txMachine *machine;
+	/*
+	 * The root of an archive out of a meter's flash, `bytes` from malloc, given away; NULL, and why, when it does not
+	 * load. Set by a host that starts firmware out of flash; NULL: all meters run what is built in.
+	 */
+	const wattlock_root *(*image_root)(uint8_t *bytes, size_t byteLength, char *wrong, size_t wrongLength);
+	bool boots; /* the firmware says which firmware starts: wattlockBoot */
+	txID bootID;
 	txID startID;
 	txID samplesID;
 	txID samplesLostID;
@@ -133,7 +141,7 @@ typedef struct {
 	uint32_t slotCount;
 	uint32_t chunkBytes;
 	uint32_t aliasCount;
-} wattlock_root;
+};
 
 /* Rows waiting to be played. */
 typedef struct wattlock_block wattlock_block;
@@ -147,7 +155,8 @@ struct wattlock_block {
 
 struct wattlock_meter {
 	wattlock_memory memory;
-	const wattlock_root *root;
+	const wattlock_root *root; /* of what runs: what is built in, or an image of its flash */
+	const wattlock_root *builtIn;
 	void *owner; /* of the host */
 	uint32_t index;
 	txMachine *machine; /* NULL: off */
@@ -170,6 +179,10 @@ struct wattlock_meter {
 	txSlot sampleBlock;
 	txSlot linkBuffer;
 	uint32_t bootReason;
+	int32_t bootedSlot; /* of src/firmware-update: 0 built in; -1: nothing is started out of flash */
+	bool choosing; /* wattlockBoot runs */
+	uint32_t imageAddress; /* what it chose */
+	uint32_t imageBytes;
 	bool typeScriptKernel;
 	uint8_t linkState;
 	int32_t inputs[WATTLOCK_INPUT_COUNT];
@@ -255,6 +268,8 @@ void wattlock_flash_close(wattlock_flash *flash);
 
 /* Runs the module `main` of the archive and shares the result. Ends the process when the firmware does not load. */
 void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive);
+/* The same for a firmware that must not end the process; one at a time. @returns false, and why, when it does not load */
+bool wattlock_root_try(wattlock_root *root, const wattlock_archive *archive, char *wrong, size_t wrongLength);
 /* Puts the host functions on an object on the stack; called for the root machine only. */
 void wattlock_define_host_functions(txMachine *the);
 

@@ -20,13 +20,14 @@ static void root_imported(txMachine *the)
 	(void)the;
 }
 
+/* Why the firmware does not load; empty: it does, so far. Roots are opened one at a time. */
+static char failure[512];
+
 static void root_failed(txMachine *the)
 {
-	char text[512];
 	if (mxArgc > 0)
 		mxException = *mxArgv(0);
-	wattlock_describe_exception(the, text, sizeof text);
-	wattlock_fail(1, "firmware does not load: %s", text);
+	wattlock_describe_exception(the, failure, sizeof failure);
 }
 
 static void freeze_instance(txSlot *instance)
@@ -118,7 +119,7 @@ static void freeze_made(txMachine *the, txSlot *slot)
 }
 
 /* Names that the bundle assigns somewhere after their declaration: " a b c ". NULL: not known, all may be. */
-static const char *assignedNames;
+static char *assignedNames;
 
 static bool is_assigned(txMachine *the, txID id)
 {
@@ -219,7 +220,7 @@ static txID name_of(txMachine *the, const char *name)
 	return fxNewNameC(the, (txString)name);
 }
 
-static void import_main(txMachine *the)
+static void import_main(txMachine *the, wattlock_root *root)
 {
 	fxBeginHost(the);
 	{
@@ -243,8 +244,12 @@ static void import_main(txMachine *the)
 			wattlock_run_jobs(the);
 			mxPush(mxGlobal);
 			mxGetID(name_of(the, "wattlockStart"));
-			if (!mxIsReference(the->stack) || !mxIsFunction(the->stack->value.reference))
-				wattlock_fail(1, "firmware does not load: its module main does not call installFirmware");
+			if (failure[0] == 0 && (!mxIsReference(the->stack) || !mxIsFunction(the->stack->value.reference)))
+				snprintf(failure, sizeof failure, "its module main does not call installFirmware");
+			mxPop();
+			mxPush(mxGlobal);
+			mxGetID(name_of(the, "wattlockBoot"));
+			root->boots = mxIsReference(the->stack) && mxIsFunction(the->stack->value.reference);
 			mxPop();
 			mxPush(mxGlobal);
 			mxGetID(name_of(the, "wattlockAssigned"));
@@ -254,15 +259,30 @@ static void import_main(txMachine *the)
 		}
 		mxCatch(the)
 		{
-			char text[512];
-			wattlock_describe_exception(the, text, sizeof text);
-			wattlock_fail(1, "firmware does not load: %s", text);
+			wattlock_describe_exception(the, failure, sizeof failure);
 		}
 	}
 	fxEndHost(the);
 }
 
+static bool not_opened(wattlock_root *root, char *wrong, size_t wrongLength)
+{
+	snprintf(wrong, wrongLength, "%s", failure);
+	if (root->machine)
+		fxDeleteMachine(root->machine);
+	root->machine = NULL;
+	wattlock_memory_close(&root->memory);
+	return false;
+}
+
 void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
+{
+	char wrong[sizeof failure];
+	if (!wattlock_root_try(root, archive, wrong, sizeof wrong))
+		wattlock_fail(1, "firmware does not load: %s", wrong);
+}
+
+bool wattlock_root_try(wattlock_root *root, const wattlock_archive *archive, char *wrong, size_t wrongLength)
 {
 	txCreation creation = {
 		.initialChunkSize = 262144,
@@ -277,20 +297,28 @@ void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
 		.symbolModulo = 1,
 	};
 	memset(root, 0, sizeof *root);
+	failure[0] = 0;
+	free(assignedNames);
+	assignedNames = NULL;
 	root->archive = *archive;
 	wattlock_memory_open(&root->memory, 262144, 16777216, (size_t)creation.stackCount);
 	txMachine *the = fxCreateMachine(&creation, "root", &root->memory, XS_NO_ID);
-	if (!the)
-		wattlock_fail(1, "the engine could not be made: out of memory");
+	if (!the) {
+		snprintf(failure, sizeof failure, "the engine could not be made: out of memory");
+		return not_opened(root, wrong, wrongLength);
+	}
 	root->machine = the;
 
 	/* The archive's names come first, so that they get the numbers which the compiler gave them. */
 	const char *name = archive->names;
 	for (uint32_t i = 0; i < archive->nameCount; i++) {
-		if (fxNewNameX(the, (txString)name) != XS_ID_COUNT + i)
-			wattlock_fail(1, "firmware does not load: the name \"%s\" is out of order", name);
+		if (fxNewNameX(the, (txString)name) != XS_ID_COUNT + i) {
+			snprintf(failure, sizeof failure, "the name \"%.100s\" is out of order", name);
+			return not_opened(root, wrong, wrongLength);
+		}
 		name += strlen(name) + 1;
 	}
+	root->bootID = name_of(the, "wattlockBoot");
 	root->startID = name_of(the, "wattlockStart");
 	root->samplesID = name_of(the, "samples");
 	root->samplesLostID = name_of(the, "samplesLost");
@@ -305,7 +333,9 @@ void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
 
 	/* Before the modules run, so that they meet frozen built-ins as on the device, and again for what they make. */
 	each_slot(the, freeze_built_in);
-	import_main(the);
+	import_main(the, root);
+	if (failure[0] != 0)
+		return not_opened(root, wrong, wrongLength);
 
 	unlink_global_cache(the);
 	each_slot(the, freeze_made);
@@ -321,4 +351,5 @@ void wattlock_root_open(wattlock_root *root, const wattlock_archive *archive)
 	root->chunkBytes = (uint32_t)the->currentChunksSize;
 	root->aliasCount = the->aliasCount;
 	wattlock_protect(root->memory.base, root->memory.byteLength);
+	return true;
 }

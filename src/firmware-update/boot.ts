@@ -66,7 +66,8 @@ export class BootLoader {
 	/** Of the chosen slot; 0 for what is built in. */
 	bodyAddress = 0;
 	bodyBytes = 0;
-	readonly journal: UpdateJournal;
+	/** Undefined on flash that is too small for it. */
+	readonly journal: UpdateJournal | undefined;
 	readonly #crypto: Crypto;
 	readonly #options: BootOptions;
 	readonly #hash: Sha256;
@@ -75,7 +76,7 @@ export class BootLoader {
 
 	constructor(flash: NorFlash, crypto: Crypto, options: BootOptions) {
 		const buffer = new Uint8Array(UPDATE_BLOCK_BYTES);
-		this.journal = new UpdateJournal(flash);
+		this.journal = UpdateJournal.fits(flash) ? new UpdateJournal(flash) : undefined;
 		this.#crypto = crypto;
 		this.#options = options;
 		this.#hash = crypto.createSha256();
@@ -92,17 +93,19 @@ export class BootLoader {
 	choose(): number {
 		this.bodyAddress = 0;
 		this.bodyBytes = 0;
+		const { journal } = this;
+		if (journal === undefined) return BUILT_IN_SLOT;
 		// A journal that cannot be read: its record is that of a new meter.
-		const status = this.journal.open();
+		const status = journal.open();
 		const next = createUpdateRecord();
-		const record = this.journal.record;
+		const { record } = journal;
 		let slot = nextBoot(record, (which) => this.isWhole(which), next);
 		if (status === Status.ok && !isEqual(record, next)) {
 			const isTrial = next.stage === Stage.trial;
 			const before = createUpdateRecord();
 			copyUpdateRecord(record, before);
 			copyUpdateRecord(next, record);
-			if (this.journal.write() !== Status.ok) {
+			if (journal.write() !== Status.ok) {
 				copyUpdateRecord(before, record);
 				if (isTrial) slot = nextBoot(withoutCandidate(before), (which) => this.isWhole(which), next);
 			}

@@ -1,6 +1,6 @@
 import { Status } from "../bytes/status.js";
 import type { NorFlash } from "../platform/flash.js";
-import { UPDATE_KIND, UPDATE_SECTORS } from "../storage/layout.js";
+import { SECTOR_BYTES, UPDATE_KIND, UPDATE_SECTORS } from "../storage/layout.js";
 import { RecordLog } from "../storage/record-log.js";
 
 /** The firmware that the host has built in: always there, never written. */
@@ -108,6 +108,13 @@ export class UpdateJournal {
 	readonly record = createUpdateRecord();
 	readonly #bytes = new Uint8Array(UPDATE_RECORD_BYTES);
 	readonly #view = new DataView(this.#bytes.buffer);
+
+	/** Whether the flash is of the plan that has a place for it. */
+	static fits(flash: NorFlash): boolean {
+		return (
+			flash.sectorBytes === SECTOR_BYTES && flash.sectorCount >= UPDATE_SECTORS.firstSector + UPDATE_SECTORS.sectorCount
+		);
+	}
 
 	constructor(flash: NorFlash) {
 		const { firstSector, sectorCount } = UPDATE_SECTORS;

@@ -28,6 +28,8 @@ export interface Platform {
 	readonly bootedFirmware?: BootedFirmware;
 	readonly board: Board;
 	readonly log: Log;
+	/** Which firmware the boot loader chose: 0 built in, 1, 2 out of flash; -1 or absent: nothing is started out of flash. */
+	readonly bootedSlot?: number;
 	/** Makes the per-sample loop: native C where the host has it, else the TypeScript twin. */
 	createSampleKernel(layout: SampleLayout): SampleKernel;
 }

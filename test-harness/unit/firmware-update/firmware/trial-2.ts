@@ -1,0 +1,3 @@
+import { installTrial } from "./trial.js";
+
+installTrial(2);

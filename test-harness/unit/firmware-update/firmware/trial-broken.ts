@@ -1,0 +1,1 @@
+throw new Error("this firmware does not even load");
