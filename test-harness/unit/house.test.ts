@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 	zigbee: ["bytes", "platform"],
 	"key-store": ["bytes", "platform", "crypto", "storage"],
 	"group-keys": ["bytes", "platform", "crypto"],
+	"front-end": ["bytes", "platform"],
 	broadcast: ["bytes", "platform", "crypto"],
 	commands: ["bytes", "platform", "crypto", "messages", "storage"],
 	"firmware-update": ["bytes", "platform", "crypto", "messages", "storage"],
@@ -37,6 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 		"commands",
 		"firmware-update",
 		"provisioning",
+		"front-end",
 	],
 };
 

@@ -1,0 +1,4 @@
+/** The driver did what the datasheet does not allow: always a bug of the driver. */
+export class IllegalAccess extends Error {
+	override name = "IllegalAccess";
+}
