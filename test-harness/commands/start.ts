@@ -41,6 +41,12 @@ export function addStart(program: Command): Command {
 			"failures at seeded times: broker,concentrator,power",
 			listOf("broker", "concentrator", "power"),
 		)
+		.option("--plain", "no keys: everything travels in clear, to compare costs with")
+		.option(
+			"--tesla-interval <seconds>",
+			"interval of the broadcast keys; default 60 in a live run, else 900",
+			integer(10, 3600),
+		)
 		.addHelpText(
 			"after",
 			"\nExit codes: 0 every check in the summary held, 1 a check failed, 2 could not run.\n" +

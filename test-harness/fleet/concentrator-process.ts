@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { MeterCollection } from "../head-end/fleet-views.js";
+import type { SecurityFiles } from "../head-end/process.js";
 import { UserError } from "../user-error.js";
 
 export interface ConcentratorOptions {
@@ -11,6 +12,8 @@ export interface ConcentratorOptions {
 	readonly clock: "real" | "virtual";
 	readonly startUtcSeconds: number;
 	readonly quiet: boolean;
+	/** Keys; absent: everything travels in clear. */
+	readonly security?: SecurityFiles;
 }
 
 /** Counts of the concentrator when it had nothing left to do at that time. */

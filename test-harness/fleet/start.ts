@@ -10,13 +10,17 @@ import { InProcessTarget } from "../device/in-process.js";
 import type { Target } from "../device/target.js";
 import type { DiagnosticsView, ProfileRowView, ProfileView } from "../head-end/api.js";
 import type { MeterCollection } from "../head-end/fleet-views.js";
+import type { SecurityFiles } from "../head-end/process.js";
+import { calendarRoot } from "../provisioning/calendar-root.js";
 import { writeReport } from "../reports/report.js";
 import type { RunResult } from "../reports/run-result.js";
 import { ROOT } from "../root.js";
 import { UserError } from "../user-error.js";
+import { Auditor } from "./auditor.js";
 import { CHAOS_KINDS, Chaos, type ChaosKind, planChaos } from "./chaos.js";
 import { type Check, compareEnergy, judge, judgeIntervals, type MeterResult } from "./checks.js";
 import { ConcentratorProcess } from "./concentrator-process.js";
+import { FleetKeys } from "./keys.js";
 import { Screen, tableLines } from "./live-table.js";
 import { Monitor } from "./monitor.js";
 import { planFleet } from "./plan.js";
@@ -51,6 +55,10 @@ export interface StartOptions {
 	readonly step?: number;
 	readonly stepMilliseconds?: number;
 	readonly chaos?: readonly string[];
+	/** No keys: everything travels in clear, to compare costs with. Default false. */
+	readonly plain?: boolean;
+	/** Interval of the TESLA chains, s. Default 900, in real time 60. */
+	readonly teslaInterval?: number;
 	/** Use recorded waveforms where the shared data are there. Default true. */
 	readonly recorded?: boolean;
 	/** No lines but errors. */
@@ -67,6 +75,10 @@ const UNLOADED_SECONDS = 30;
 const FINISH_SECONDS_MAX = 600;
 const LIVE_STEP_MILLISECONDS = 100;
 const PORT_DEFAULT = 8080;
+/** A kept store of a live run ends with its calendar. */
+const LIVE_CALENDAR_DAYS = 500;
+/** Of the one concentrator. */
+const DOMAIN = 1;
 
 /** Exit codes of `wattlock start`; the help text says the same. */
 export const EXIT_CHECKS_HELD = 0;
@@ -238,6 +250,7 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 	mkdirSync(concentratorStore, { recursive: true });
 	let world: World | undefined;
 	let concentrator: ConcentratorProcess | undefined;
+	let keys: FleetKeys | undefined;
 	const record =
 		run.options.report === undefined ? undefined : createWriteStream(join(run.options.report, "readings.jsonl"));
 	let recordError: Error | undefined;
@@ -251,11 +264,13 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 		if (run.isRealTime && world?.failure === undefined) await world?.powerDown();
 		await Promise.all([world === undefined ? target.stop() : world.stop(), concentrator?.stop()]);
 		await broker.stop();
+		keys?.close();
 		if (record !== undefined && recordError === undefined) await new Promise<void>((done) => record.end(() => done()));
 		if (!run.isStoreKept) rmSync(run.store, { recursive: true, force: true });
 	};
 	try {
 		await broker.start();
+		keys = openKeys(run);
 		concentrator = new ConcentratorProcess({
 			brokerUrl: broker.url,
 			storePath: concentratorStore,
@@ -263,18 +278,20 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 			clock: run.isRealTime ? "real" : "virtual",
 			startUtcSeconds: run.startUtcSeconds,
 			quiet: true,
+			...(keys === undefined ? {} : { security: securityFiles(run, keys) }),
 		});
 		let lostConcentrator: string | undefined;
 		concentrator.onUnexpectedEnd = (how) => {
 			lostConcentrator = how;
 		};
-		await concentrator.start();
 		world = makeWorld(run, target, concentrator);
+		keys?.provision(world.boards);
+		await concentrator.start();
 		await world.start();
 		const monitor = new Monitor(
 			world,
 			Math.max(2000, (run.minutes * 60_000) / 500),
-			[],
+			world.boards.flatMap((board) => (keys === undefined ? [] : [new Auditor(keys.audited(board))])),
 			record === undefined ? undefined : (line) => void record.write(`${line}\n`),
 		);
 		const chaos = new Chaos(
@@ -318,6 +335,29 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 	}
 }
 
+/** The registry of a secured run, new or that of a kept store. */
+function openKeys(run: Run): FleetKeys | undefined {
+	const { plain, teslaInterval } = run.options;
+	if (plain === true) return undefined;
+	return new FleetKeys({
+		folder: join(run.store, "head-end"),
+		epoch: Math.floor(run.startUtcSeconds / 86_400),
+		days: run.isRealTime ? LIVE_CALENDAR_DAYS : Math.ceil(run.minutes / 1440) + 1,
+		teslaIntervalSeconds: teslaInterval ?? (run.isRealTime ? 60 : 900),
+		domain: DOMAIN,
+		calendarRoot,
+		...(run.isStoreKept ? {} : { seed: run.seed }),
+	});
+}
+
+function securityFiles(run: Run, keys: FleetKeys): SecurityFiles {
+	return {
+		registryPath: join(run.store, "head-end"),
+		keyFile: keys.keyFile,
+		concentratorPath: join(run.store, "concentrator-keys"),
+	};
+}
+
 function makeWorld(run: Run, target: Target, concentrator: ConcentratorProcess): World {
 	const { broker } = run;
 	const world = new World({
@@ -341,7 +381,7 @@ function makeWorld(run: Run, target: Target, concentrator: ConcentratorProcess):
 				...(broker.username === undefined ? {} : { username: broker.username }),
 				...(broker.password === undefined ? {} : { password: broker.password }),
 			},
-			secured: false,
+			secured: run.options.plain !== true,
 			recorded: run.options.recorded ?? true,
 			// 50 cycles set the frequency to 13 mHz; for a large fleet 20 cycles (31 mHz) are less to make and to move
 			cyclesPerBlock: run.meters > 32 ? 20 : 50,

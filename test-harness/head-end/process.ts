@@ -283,7 +283,8 @@ export class HeadEndProcess {
 		if (this.#clock instanceof VirtualClock) this.#clock.advance(utcSeconds);
 		await this.#servers.stepDone();
 		if (this.#link.connected) await this.#link.flushed(deadline - performance.now());
-		const { received, stored } = this.#headEnd.messages;
+		const { received } = this.#servers;
+		const { stored } = this.#headEnd.messages;
 		await send({
 			type: "advanced",
 			utcSeconds: this.#clock.utcSeconds(),

@@ -32,6 +32,8 @@ export class Servers {
 	readonly headEnd: HeadEnd;
 	readonly security: Security | undefined;
 	readonly concentrator: Concentrator | undefined;
+	/** Messages of meters that were taken in, for whichever of the two. */
+	received = 0;
 
 	/** @throws UserError */
 	constructor(options: ServersOptions) {
@@ -97,8 +99,9 @@ export class Servers {
 	}
 
 	/** One MQTT message; see `HeadEnd.receive`. @throws StoreError */
-	receive(topic: string, payload: Uint8Array): Promise<void> {
-		return this.concentrator ? this.concentrator.receive(topic, payload) : this.headEnd.receive(topic, payload);
+	async receive(topic: string, payload: Uint8Array): Promise<void> {
+		await (this.concentrator ? this.concentrator.receive(topic, payload) : this.headEnd.receive(topic, payload));
+		if (topic.endsWith("/up")) this.received++;
 	}
 
 	linkUp(): void {
