@@ -54,7 +54,11 @@ export class MemoryStore<State> implements SenderStore<State> {
 
 /** Time of the senders. */
 export class TestClock {
-	constructor(public now: number) {}
+	now: number;
+
+	constructor(now: number) {
+		this.now = now;
+	}
 
 	utcSeconds(): number {
 		return this.now;
