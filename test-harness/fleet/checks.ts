@@ -66,8 +66,19 @@ export const CLOCK_LIMIT_SECONDS = 3;
 /** An interval in which the meter was on for less than this may have a row or none. */
 const INTERVAL_SECONDS_MIN = 5;
 const POWER_DOWN = 0x80;
-/** Right answers when peers die in the middle of a conversation: no connection, an answer that came too late. */
-const REFUSALS_OF_CHAOS = new Set(["linkDown", "outOfOrder", "busy", "timedOut", "notFound"]);
+/**
+ * Right answers when peers die in the middle of a conversation: no connection, an answer that came too late, a message
+ * that is repeated until it is acknowledged and was heard before, what is said to all before the time is known.
+ */
+const REFUSALS_OF_CHAOS = new Set([
+	"linkDown",
+	"outOfOrder",
+	"busy",
+	"timedOut",
+	"notFound",
+	"replayed",
+	"clockInvalid",
+]);
 
 export interface CompareOptions {
 	readonly stepMilliseconds: number;
