@@ -18,8 +18,11 @@ import {
 	meterFrame,
 	type Pipe,
 } from "../head-end/pipe.js";
+import { stateFile } from "../head-end/state-file.js";
 import { StoreError } from "../head-end/store.js";
-import { type DisclosedKey, Neighbourhood } from "./neighbourhood.js";
+import { writeSecret } from "../provisioning/sealed-file.js";
+import { Beacons } from "./beacons.js";
+import { Neighbourhood } from "./neighbourhood.js";
 
 /** The way to the broker. */
 export interface ConcentratorLink extends LinkReport {
@@ -36,7 +39,6 @@ export interface ConcentratorOptions {
 	readonly log: (line: string) => void;
 	/** To the head end. */
 	readonly pipe: Pipe;
-	readonly disclosedKey?: () => DisclosedKey | undefined;
 }
 
 /** ANCHOR-REQ (HORA section 8), type of the message; 6 bytes: type 1, domain 2, epoch held 2, block held 1. */
@@ -57,9 +59,12 @@ export class Concentrator {
 	readonly #options: ConcentratorOptions;
 	readonly #header = createUnicastHeader();
 	readonly #anchorPath: string;
+	readonly #seedPath: string;
+	#beacons: Beacons | undefined;
 	#link: ConcentratorLink | undefined;
 	#anchor: Buffer | undefined;
 	#anchorPublishedInterval = Number.NEGATIVE_INFINITY;
+	#isStarted = false;
 	#closed = false;
 
 	/** @throws UserError when its folder is not its own */
@@ -71,8 +76,10 @@ export class Concentrator {
 			intervalSeconds: options.intervalSeconds,
 			transmit: (id, sealed) => this.#publish(downTopic(id), sealed),
 			onReport: (id, report) => void options.pipe(encodeReport(id, report)),
-			...(options.disclosedKey ? { disclosedKey: options.disclosedKey } : {}),
+			catchUpKey: () => this.#beacons?.catchUpKey(),
 		});
+		this.#seedPath = join(options.folder, "chain.seed");
+		if (existsSync(this.#seedPath)) this.#openBeacons();
 		this.#anchorPath = join(options.folder, "anchor");
 		if (existsSync(this.#anchorPath)) this.#anchor = readFileSync(this.#anchorPath);
 	}
@@ -81,10 +88,12 @@ export class Concentrator {
 		this.#link = link;
 	}
 
-	/** Today's chains, and the schedule of days. */
+	/** Today's chains, and the schedules. */
 	start(): void {
 		this.neighbourhood.startDay();
 		this.#schedule();
+		this.#beacons?.start();
+		this.#isStarted = true;
 	}
 
 	#schedule(): void {
@@ -173,12 +182,45 @@ export class Concentrator {
 				if (delegation?.domain === this.#options.domain) this.neighbourhood.delegate(delegation);
 				break;
 			}
+			case Frame.chainSeed:
+				if (frame.readUInt16BE(1) === this.#options.domain && frame.length === 35) this.#takeSeed(frame.subarray(3));
+				break;
+			case Frame.disclosed:
+				if (frame.length === 21)
+					this.#beacons?.headEndKey(frame.readUInt16BE(1), frame.readUInt16BE(3), frame.subarray(5));
+				break;
 			case Frame.remove:
 				this.neighbourhood.remove(frameMeter(frame));
 				break;
 			default:
 				this.refusals.count(Status.badKind); // of a newer head end
 		}
+	}
+
+	#takeSeed(seed: Buffer): void {
+		if (existsSync(this.#seedPath) && readFileSync(this.#seedPath).equals(seed)) return;
+		writeSecret(this.#seedPath, seed);
+		this.#beacons?.close();
+		this.#openBeacons();
+		if (this.#isStarted) this.#beacons?.start();
+	}
+
+	#openBeacons(): void {
+		const { folder, domain, intervalSeconds, clock, log } = this.#options;
+		this.#beacons = new Beacons({
+			seed: readFileSync(this.#seedPath),
+			domain,
+			intervalSeconds,
+			clock,
+			log,
+			store: stateFile(join(folder, "broadcast.json")),
+			publish: (beacon) => this.#publish(allTopic(domain), beacon),
+		});
+	}
+
+	/** Beacons sent since the start. */
+	get beacons(): number {
+		return this.#beacons?.sent ?? 0;
 	}
 
 	#takeAnchor(anchor: Buffer): void {
@@ -240,6 +282,7 @@ export class Concentrator {
 
 	async close(): Promise<void> {
 		this.#closed = true;
+		this.#beacons?.close();
 		await this.neighbourhood.close();
 	}
 }

@@ -12,14 +12,14 @@ import {
 	CATCHUP_REQUEST_HEAD,
 	CATCHUP_REQUEST_TRAILER_BYTES,
 	encodeCatchUp,
-	NO_KEY_INTERVAL,
 	NONCE_BYTES,
 } from "../../src/messages/channel.js";
 import { MESSAGE_BYTES_MAX } from "../../src/messages/kinds.js";
 import { DEVICE_ID_BYTES } from "../../src/provisioning/device-file.js";
+import type { CatchUpKey } from "../broadcast/concentrator-broadcast.js";
 import type { ServerClock } from "../clock.js";
 import { NodeCrypto } from "../crypto/node-crypto.js";
-import { DAY_SECONDS, epochOf, timeContent } from "../days.js";
+import { DAY_SECONDS, epochOf } from "../days.js";
 import type { Delegation, NeighbourReport } from "../head-end/pipe.js";
 import { SealedLog } from "../head-end/sealed-log.js";
 import { writeSecret } from "../provisioning/sealed-file.js";
@@ -66,12 +66,6 @@ interface Neighbour {
 	readonly counters: StatusCounters;
 }
 
-/** The key of T_DC for a catch-up; absent: this concentrator has no chain yet. */
-export interface DisclosedKey {
-	readonly interval: number;
-	readonly key: Uint8Array;
-}
-
 export interface NeighbourhoodOptions {
 	/** The concentrator's folder: nothing of it lies elsewhere. */
 	readonly folder: string;
@@ -81,8 +75,8 @@ export interface NeighbourhoodOptions {
 	readonly transmit: (id: string, sealed: Uint8Array) => void;
 	/** Something of a meter changed. */
 	readonly onReport: (id: string, report: NeighbourReport) => void;
-	/** The newest key of its own chain that is disclosed. */
-	readonly disclosedKey?: () => DisclosedKey | undefined;
+	/** Time and newest key of its own chain; undefined: none yet, or no time may be told. */
+	readonly catchUpKey: () => CatchUpKey | undefined;
 }
 
 /**
@@ -341,20 +335,13 @@ export class Neighbourhood {
 	}
 
 	#answer({ neighbour, chain, nonce }: { neighbour: Neighbour; chain: Chain; nonce: Buffer }): Status {
-		const now = this.#options.clock.utcSeconds();
-		if (!this.#today(neighbour, chain, epochOf(now))) return Status.notFound;
-		const disclosed = this.#options.disclosedKey?.();
+		if (!this.#today(neighbour, chain, epochOf(this.#options.clock.utcSeconds()))) return Status.notFound;
+		const now = this.#options.catchUpKey();
+		if (!now) return Status.clockInvalid;
+		const { epoch, interval, milliseconds, keyInterval, key } = now;
 		const content = this.#content;
-		content.fill(0, 0, CATCHUP_BYTES);
-		encodeCatchUp(
-			{
-				...timeContent(now, this.#options.intervalSeconds),
-				head: chain.head,
-				keyInterval: disclosed?.interval ?? NO_KEY_INTERVAL,
-			},
-			new DataView(content.buffer),
-		);
-		if (disclosed) content.set(disclosed.key, CATCHUP_KEY);
+		encodeCatchUp({ epoch, interval, milliseconds, head: chain.head, keyInterval }, new DataView(content.buffer));
+		content.set(key, CATCHUP_KEY);
 		const count = chain.unicast.sealMessage(UnicastType.catchUp, content, CATCHUP_BYTES, this.#sealed, nonce);
 		if (count === 0) return Status.busy;
 		this.#outgoing.push({ id: neighbour.id, sealed: Buffer.from(this.#sealed.subarray(0, count)) });

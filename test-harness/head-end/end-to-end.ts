@@ -125,6 +125,8 @@ export interface EndToEndOptions {
 	readonly log: (line: string) => void;
 	/** Puts a sealed message on its way. Called only when what it cost is on the disk. */
 	readonly transmit: (id: string, sealed: Uint8Array) => void;
+	/** The time that is told: it must not be behind what was broadcast (HORA section 6). NaN: none may be told. */
+	readonly timeSeconds?: () => number;
 }
 
 /**
@@ -140,6 +142,7 @@ export class EndToEnd {
 	readonly #clock: ServerClock;
 	readonly #line: (line: string) => void;
 	readonly #transmit: (id: string, sealed: Uint8Array) => void;
+	readonly #timeSeconds: () => number;
 	readonly #crypto = new NodeCrypto();
 	readonly #sessions = new Map<string, Session>();
 	#log!: SealedLog;
@@ -160,6 +163,7 @@ export class EndToEnd {
 		this.#clock = options.clock;
 		this.#line = options.log;
 		this.#transmit = options.transmit;
+		this.#timeSeconds = options.timeSeconds ?? (() => options.clock.utcSeconds());
 	}
 
 	/** @param path of the session log @throws UserError */
@@ -416,8 +420,12 @@ export class EndToEnd {
 	}
 
 	#answerTime({ session, chain, nonce }: { session: Session; chain: Chain; nonce: Buffer }): void {
-		const now = this.#clock.utcSeconds();
-		if (!this.#today(session, chain, epochOf(now)) || chain.downNext - chain.acknowledged >= TIME_WINDOW) {
+		const now = this.#timeSeconds();
+		if (
+			Number.isNaN(now) ||
+			!this.#today(session, chain, epochOf(now)) ||
+			chain.downNext - chain.acknowledged >= TIME_WINDOW
+		) {
 			session.held++;
 			return;
 		}

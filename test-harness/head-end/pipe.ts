@@ -13,6 +13,8 @@ import { DEVICE_ID_BYTES } from "../../src/provisioning/device-file.js";
  * | 0x83 | broadcast | to meters | domain 2, message to all                                                             |
  * | 0x84 | delegate  | to concentrator | domain 2, block 2, day 1, reserved 1, then 44 each: id 8, generation 2, shortAddress 2, value of that day 32 |
  * | 0x85 | remove    | to concentrator | id 8                                                                           |
+ * | 0x86 | chainSeed | to concentrator | domain 2, seed of its TESLA chains 32                                          |
+ * | 0x87 | disclosed | to concentrator | epoch 2, interval 2, key 16: of the head end's chain, everyone's to know       |
  */
 export const Frame = Object.freeze({
 	up: 0x01,
@@ -24,6 +26,8 @@ export const Frame = Object.freeze({
 	broadcast: 0x83,
 	delegate: 0x84,
 	remove: 0x85,
+	chainSeed: 0x86,
+	disclosed: 0x87,
 } as const);
 
 /**

@@ -2,7 +2,6 @@ import { RealClock, type ServerClock, VirtualClock } from "../clock.js";
 import { BrokerLink } from "../concentrator/broker-link.js";
 import { openLock } from "../provisioning/sealed-file.js";
 import { UserError } from "../user-error.js";
-import { anchorMaker } from "./anchors.js";
 import type { MeterCollection } from "./fleet-views.js";
 import type { HeadEnd } from "./head-end.js";
 import { Registry } from "./registry.js";
@@ -138,7 +137,7 @@ async function openSecurity(files: SecurityFiles): Promise<NonNullable<ServersOp
 		false,
 	);
 	const registry = Registry.open(registryPath, lock);
-	return { registry, concentratorFolder: concentratorPath, anchor: anchorMaker(registry) };
+	return { registry, concentratorFolder: concentratorPath };
 }
 
 /** A running head end with its store, link and server. */

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { Label } from "../../src/key-store/labels.js";
 import {
 	blockSeed,
@@ -422,6 +423,17 @@ export class Registry {
 		const found = this.#concentrators.find((concentrator) => concentrator.domain === domain);
 		if (!found) throw new UserError(`the registry knows no concentrator of domain ${domain}`);
 		return new Uint8Array(found.chainSeed);
+	}
+
+	/** Writes a file beside the registry, sealed as it is. */
+	sealFile(name: string, content: Uint8Array): void {
+		writeSecret(join(this.folder, name), this.#lock.seal(content));
+	}
+
+	/** What `sealFile` wrote, the caller's to wipe; undefined when there is none. */
+	openFile(name: string): Buffer | undefined {
+		const path = join(this.folder, name);
+		return existsSync(path) ? this.#lock.open(readFileSync(path), path) : undefined;
 	}
 
 	#checkEpoch(epoch: number): void {

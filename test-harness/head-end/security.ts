@@ -3,14 +3,12 @@ import { type Status, statusName } from "../../src/bytes/status.js";
 import type { ServerClock } from "../clock.js";
 import { DAY_SECONDS, epochOf } from "../days.js";
 import type { SecurityView } from "./api.js";
+import { Broadcasting } from "./broadcasting.js";
 import type { MeterChannel } from "./channel.js";
 import { EndToEnd } from "./end-to-end.js";
 import { holdExclusively } from "./exclusive-file.js";
 import { encodeDelegation, Frame, meterFrame, type NeighbourReport, type Pipe } from "./pipe.js";
 import type { Registry } from "./registry.js";
-
-/** Makes the ANCHOR of a day for a domain; undefined for a day that the calendar does not have. */
-export type AnchorMaker = (epoch: number, domain: number) => Uint8Array | undefined;
 
 export interface SecurityOptions {
 	readonly registry: Registry;
@@ -18,7 +16,6 @@ export interface SecurityOptions {
 	readonly log: (line: string) => void;
 	/** To the concentrator. */
 	readonly pipe: Pipe;
-	readonly anchor: AnchorMaker;
 }
 
 /** How often another process's changes of the registry are looked for, s. */
@@ -32,6 +29,7 @@ const RESEND_CHECK_SECONDS = 10;
 export class Security implements MeterChannel {
 	readonly isSecured = true;
 	readonly endToEnd: EndToEnd;
+	readonly broadcasting: Broadcasting;
 	readonly #options: SecurityOptions;
 	readonly #release: () => void;
 	readonly #reports = new Map<string, NeighbourReport>();
@@ -53,9 +51,11 @@ export class Security implements MeterChannel {
 			registry,
 			clock,
 			log,
+			timeSeconds: () => this.broadcasting.utcSeconds(),
 			transmit: (id, sealed) => void pipe(meterFrame(Frame.down, id, sealed)),
 		});
 		try {
+			this.broadcasting = new Broadcasting(registry, clock, pipe, log);
 			this.endToEnd.open(join(registry.folder, "sessions.log"));
 		} catch (error) {
 			this.#release();
@@ -66,6 +66,7 @@ export class Security implements MeterChannel {
 	/** Begins today: chains, delegation, anchor; then the schedules. */
 	start(): void {
 		this.#startDay();
+		this.broadcasting.start();
 		this.#schedule();
 		this.#every(REGISTRY_SECONDS, () => this.#checkRegistry());
 		this.#every(RESEND_CHECK_SECONDS, () => this.endToEnd.resendDue(this.isOnline));
@@ -115,13 +116,13 @@ export class Security implements MeterChannel {
 	}
 
 	#publishAnchors(): void {
-		const { registry, clock, pipe, anchor, log } = this.#options;
+		const { registry, clock, pipe, log } = this.#options;
 		const now = clock.utcSeconds();
 		const epoch = epochOf(now);
 		for (const { domain } of registry.concentrators()) {
-			const bytes = anchor(epoch, domain);
+			const bytes = this.broadcasting.anchor(domain);
 			if (!bytes) {
-				log(`day ${epoch} is not in the calendar: no anchor, meters stay at the day before`);
+				log(`no anchor for day ${epoch}: meters stay at the day before`);
 				continue;
 			}
 			const frame = Buffer.alloc(5 + bytes.length);
@@ -231,6 +232,7 @@ export class Security implements MeterChannel {
 
 	async close(): Promise<void> {
 		this.#closed = true;
+		this.broadcasting.close();
 		await this.endToEnd.close();
 		this.#release();
 	}

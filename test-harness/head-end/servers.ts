@@ -4,7 +4,7 @@ import type { HeadEndLink } from "./fleet.js";
 import { HeadEnd } from "./head-end.js";
 import { decodeLink, decodeReport, Frame, frameMeter, METER_FRAME_BYTES } from "./pipe.js";
 import type { Registry } from "./registry.js";
-import { type AnchorMaker, Security } from "./security.js";
+import { Security } from "./security.js";
 import type { Store } from "./store.js";
 
 export interface ServersOptions {
@@ -19,7 +19,6 @@ export interface ServersOptions {
 				readonly registry: Registry;
 				/** The concentrator's own folder. */
 				readonly concentratorFolder: string;
-				readonly anchor: AnchorMaker;
 		  }
 		| undefined;
 }
@@ -42,12 +41,11 @@ export class Servers {
 			this.headEnd = new HeadEnd({ clock, store, log, allow });
 			return;
 		}
-		const { registry, concentratorFolder, anchor } = secured;
+		const { registry, concentratorFolder } = secured;
 		const security = new Security({
 			registry,
 			clock,
 			log,
-			anchor,
 			pipe: async (frame) => this.concentrator?.fromHeadEnd(frame),
 		});
 		const headEnd = new HeadEnd({ clock, store, log, channel: security });

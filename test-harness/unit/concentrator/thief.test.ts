@@ -123,7 +123,7 @@ test("the folder of a concentrator opens no end-to-end message and commands no m
 });
 
 test("the block that a concentrator holds ends: the next one needs the head end, and yesterday cannot be had from it", async () => {
-	const bench = await new Bench(undefined, true).start();
+	const bench = await new Bench(undefined, true, 10_800).start();
 	try {
 		const meter = await bench.meter();
 		await bench.step(3);

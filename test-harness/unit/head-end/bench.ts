@@ -5,7 +5,6 @@ import { createDeviceFile, wipeDeviceFile } from "../../../src/provisioning/devi
 import { VirtualClock } from "../../clock.js";
 import { BrokerLink } from "../../concentrator/broker-link.js";
 import type { Concentrator } from "../../concentrator/concentrator.js";
-import { anchorMaker } from "../../head-end/anchors.js";
 import type { MeterCollection } from "../../head-end/fleet-views.js";
 import type { HeadEnd } from "../../head-end/head-end.js";
 import { Registry } from "../../head-end/registry.js";
@@ -39,12 +38,14 @@ export class Bench {
 	readonly lines: string[] = [];
 	readonly allow: string[] | undefined;
 	readonly secured: boolean;
+	readonly teslaIntervalSeconds: number;
 	registry: Registry | undefined;
 	servers!: Servers;
 
-	constructor(allow?: string[], secured = false) {
+	constructor(allow?: string[], secured = false, teslaIntervalSeconds = 900) {
 		this.allow = allow;
 		this.secured = secured;
+		this.teslaIntervalSeconds = teslaIntervalSeconds;
 	}
 
 	get security(): Security {
@@ -81,6 +82,7 @@ export class Bench {
 				: Registry.create(this.registryFolder, lock, {
 						calendarFirstEpoch: START_EPOCH - 1,
 						calendarLevels: 6,
+						teslaIntervalSeconds: this.teslaIntervalSeconds,
 						calendarRoot,
 						concentrators: [{ identity: 1, domain: DOMAIN }],
 					});
@@ -93,7 +95,6 @@ export class Bench {
 			secured: this.registry && {
 				registry: this.registry,
 				concentratorFolder: this.concentratorFolder,
-				anchor: anchorMaker(this.registry),
 			},
 		});
 		this.servers = servers;

@@ -118,6 +118,8 @@ export class FakeMeter {
 	/** Bytes that came down, and those that went up: what somebody at the broker could keep. */
 	readonly heard: Buffer[] = [];
 	readonly said: Buffer[] = [];
+	/** Anchors, beacons and the like. */
+	readonly broadcasts: Buffer[] = [];
 	#client: MqttClient | undefined;
 	readonly #envelope = new PlainEnvelope();
 	readonly #message = new Uint8Array(2048);
@@ -160,7 +162,8 @@ export class FakeMeter {
 	async #onTopic(topic: string, payload: Buffer): Promise<void> {
 		const { keys } = this;
 		if (!keys) return this.#onDown(payload);
-		this.heard.push(payload);
+		if (topic === downTopic(this.id)) this.heard.push(payload);
+		else this.broadcasts.push(payload);
 		if (topic === anchorTopic(keys.domain)) {
 			if (keys.anchor(payload)) await this.askWitness();
 			return;
