@@ -81,7 +81,9 @@ test("two that hear each other take turns; two that do not, collide", () => {
 				failed <= 4 && medium.statistics.collisions < 90,
 				`seed ${seed}: ${failed}, ${medium.statistics.collisions}`,
 			);
-		assert.equal(c.received.length, 200 - failed, "what is acknowledged has arrived, once");
+		// A frame whose acknowledgements were all lost has arrived all the same.
+		const arrived = c.received.length;
+		assert.ok(arrived >= 200 - failed && arrived <= 200, `seed ${seed}: ${arrived} arrived, ${failed} failed`);
 	}
 });
 
