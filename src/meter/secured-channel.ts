@@ -1,6 +1,6 @@
 import type { Beacon } from "../broadcast/broadcast-messages.js";
 import { type BroadcastListener, BroadcastReceiver } from "../broadcast/broadcast-receiver.js";
-import { type Anchor, createAnchor, verifyAnchor } from "../broadcast/calendar.js";
+import { type Anchor, createAnchor, encodeAnchorRequest, verifyAnchor } from "../broadcast/calendar.js";
 import { Chain } from "../broadcast/tesla.js";
 import { Status, StatusCounters, statusName } from "../bytes/status.js";
 import { Source } from "../commands/authorisation.js";
@@ -41,6 +41,10 @@ const CATCHUP_RETRY_MAX_MILLISECONDS = 600_000;
 const SPREAD_MILLISECONDS = 60_000;
 /** So many messages without a sign of the head end, and the meter asks for one. */
 const ASK_AFTER_MESSAGES = UNACKNOWLEDGED_MAX / 2;
+/** A retained anchor comes by itself; one that got lost is asked for after this time. */
+const ANCHOR_PATIENCE_SECONDS = 120;
+const ANCHOR_RETRY_FIRST_MILLISECONDS = 900_000;
+const ANCHOR_RETRY_MAX_MILLISECONDS = 7_200_000;
 const DAY_SECONDS = 86_400;
 /** An event that a flash command began ends by itself. */
 const FLASH_SECONDS = 3600;
@@ -87,6 +91,8 @@ export class SecuredChannel implements Channel, BroadcastListener {
 	readonly #trailer = new Uint8Array(CATCHUP_REQUEST_TRAILER_BYTES);
 	readonly #trailerView = new DataView(this.#trailer.buffer);
 	#retryMilliseconds = CATCHUP_RETRY_FIRST_MILLISECONDS;
+	#anchorDue = 0;
+	#anchorRetryMilliseconds = ANCHOR_RETRY_FIRST_MILLISECONDS;
 	#isConnected = false;
 	#isWitnessed = false;
 	/** When yesterday's chains go, if the clock does not say it sooner; Infinity: there are none. */
@@ -186,9 +192,20 @@ export class SecuredChannel implements Channel, BroadcastListener {
 		return this.#listener.utcSeconds() >= end;
 	}
 
+	/** The clock, which is the head end's, shows a later day than the keys: its anchor got lost. */
+	#isDayOver(): boolean {
+		const end = (this.#store.epoch + 1) * DAY_SECONDS + ANCHOR_PATIENCE_SECONDS;
+		return this.#store.isProvisioned && this.#listener.utcSeconds() >= end;
+	}
+
 	// ---- going up
 
 	transmit(nowMilliseconds: number, into: Uint8Array): number {
+		if (nowMilliseconds >= this.#anchorDue && this.#isDayOver()) {
+			this.#anchorDue = nowMilliseconds + this.#anchorRetryMilliseconds;
+			this.#anchorRetryMilliseconds = Math.min(2 * this.#anchorRetryMilliseconds, ANCHOR_RETRY_MAX_MILLISECONDS);
+			return encodeAnchorRequest(this.#store.domain, this.#anchor, into);
+		}
 		if (nowMilliseconds >= this.#catchUpQuestion.due) {
 			this.#catchUpQuestion.due = nowMilliseconds + this.#retryMilliseconds;
 			this.#retryMilliseconds = Math.min(2 * this.#retryMilliseconds, CATCHUP_RETRY_MAX_MILLISECONDS);
@@ -353,6 +370,7 @@ export class SecuredChannel implements Channel, BroadcastListener {
 		status = store.stageEpoch(anchor.epoch, true);
 		if (status === Status.ok) status = store.commitEpoch();
 		if (status !== Status.ok) return status;
+		this.#anchorRetryMilliseconds = ANCHOR_RETRY_FIRST_MILLISECONDS;
 		this.#listener.epochChanged(anchor.epoch);
 		this.#yesterdayEnds = nowMilliseconds + YESTERDAY_INTERVALS * this.#intervalMilliseconds;
 		this.#catchUpQuestion.due = nowMilliseconds + this.#spread(); // for the concentrator's chain of today
