@@ -17,7 +17,7 @@ export const STORAGE_SECTORS = 384;
  * | registers   |   4-67  | 256 KiB | at least 441 commits of at most 512 B: the newest and a history of 7 h           |
  * | loadProfile |  68-163 | 384 KiB | at least 5 985 rows: 62 days of 15 minutes                                       |
  * | events      | 164-179 |  64 KiB | at least 945 events                                                              |
- * | keys        | 180-187 |  32 KiB | nothing yet: the key store's journal                                             |
+ * | keys        | 180-187 |  32 KiB | the key journal: one record of all secrets, encrypted                            |
  * | update      | 188-191 |  16 KiB | which firmware runs, and which is on its way: at least 381 changes               |
  * | firmwareA   | 192-287 | 384 KiB | a firmware image, whole or on its way                                            |
  * | firmwareB   | 288-383 | 384 KiB | another: the one that runs is never written                                      |

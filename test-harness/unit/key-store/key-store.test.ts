@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Status, statusName } from "../../../src/bytes/status.js";
 import { NobleCrypto } from "../../../src/crypto/noble-crypto.js";
-import { SecuredEnvelope } from "../../../src/key-store/secured-envelope.js";
 import { decodeUnicastHeader, UnicastType } from "../../../src/key-store/unicast.js";
-import type { Envelope } from "../../../src/messages/envelope.js";
 import { NodeCrypto } from "../../crypto/node-crypto.js";
 import { CountingCrypto } from "./counting-crypto.js";
 import {
@@ -302,21 +300,6 @@ test("a flash that refuses: nothing is acted on, the next start has the old stat
 			assert.notEqual(meterSeal(store, "up goes on").length, 0, "within what is reserved");
 		}
 	}
-});
-
-test("the envelope has the shape of the seam", () => {
-	const { store } = provisioned();
-	const envelope: Envelope = new SecuredEnvelope(store, 0, 0x08);
-	const server = new Server(0);
-	const into = new Uint8Array(64);
-	const message = Buffer.from("reading");
-	const count = envelope.seal(message, message.length, into);
-	assert.equal(count, message.length + envelope.overheadBytesMax);
-	assert.equal(server.open(into.slice(0, count)), "reading");
-	const sealed = server.seal("command");
-	assert.equal(envelope.open(sealed, sealed.length, into), Status.ok);
-	assert.equal(Buffer.from(into.subarray(0, envelope.openedByteLength)).toString(), "command");
-	assert.equal(envelope.seal(message, message.length, new Uint8Array(24)), 0);
 });
 
 test("figures: state, arena, flash and compressions", () => {
