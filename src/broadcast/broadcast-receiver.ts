@@ -99,6 +99,7 @@ export class BroadcastReceiver {
 	readonly #beacon = createBeacon();
 	/** Number of the last beacon that was handed on; -1: none. */
 	#lastBeacon = -1;
+	#wantsCatchUp = false;
 
 	readonly #pool = new Uint8Array(RANDOM_BYTES);
 	#poolLeft = 0;
@@ -132,6 +133,14 @@ export class BroadcastReceiver {
 		this.#beaconNumber = new Float64Array(this.#beaconSlots);
 		this.#beaconHeld = new Uint8Array(this.#beaconSlots);
 		this.#beaconContenders = new Uint16Array(this.#beaconSlots);
+	}
+
+	/**
+	 * Whether a beacon came that the meter cannot verify before the concentrator has told its newest key (CATCHUP). Forged
+	 * beacons can bring this about: ask no more often than HORA section 4.2 says.
+	 */
+	get wantsCatchUp(): boolean {
+		return this.#wantsCatchUp;
 	}
 
 	/** Broadcasts and beacons that wait for their key. */
@@ -186,6 +195,7 @@ export class BroadcastReceiver {
 			this.#beaconHeld.fill(Held.nothing);
 			this.#concentrator.anchor(day, index, from, offset);
 		}
+		this.#wantsCatchUp = false;
 		this.#settleBeacons();
 		return Status.ok;
 	}
@@ -326,6 +336,7 @@ export class BroadcastReceiver {
 		if (bound.isSet && number > bound.number(nowMilliseconds) + 1) return Status.outOfOrder; // BCR-14
 		const keyNumber = number - disclosureDelay;
 		const key = this.#disclosed(nowMilliseconds, Chain.concentrator, keyNumber, bytes, BEACON_CHAIN_KEY);
+		if (key === Status.outOfOrder) this.#wantsCatchUp = true;
 		if (key === Status.badTag || key === Status.outOfOrder) return key; // BCR-15
 		if (headEndLag !== NO_HEAD_END_KEY) {
 			const headEndKey = this.#disclosed(
@@ -340,7 +351,10 @@ export class BroadcastReceiver {
 		// Only now: a key is welcome however late it comes, what it is sent with is not.
 		const status = bound.check(nowMilliseconds, number);
 		if (status !== Status.ok) return status; // BCR-16
-		if (key === Status.notFound && !this.#concentrator.hasDay(epoch)) return Status.notFound; // BCR-17
+		if (!this.#concentrator.hasDay(epoch)) {
+			this.#wantsCatchUp = true;
+			return Status.notFound; // BCR-17
+		}
 		if (this.#concentrator.isDisclosed(epoch, interval)) return Status.expired; // BCR-18
 		return this.#keepBeacon(bytes, byteLength, number, epoch);
 	}

@@ -1,8 +1,10 @@
 import { Status } from "../bytes/status.js";
 import type { IntervalTiming } from "./interval-timing.js";
 
-/** The local oscillator is at most this much slower than it says. */
+/** The local oscillator is at most this much too slow. */
 export const DRIFT_PARTS_PER_MILLION = 100;
+/** True time for local time: 1 / (1 - drift), which is more than HORA's 1 + drift. */
+const TRUE_FOR_LOCAL = 1 / (1 - DRIFT_PARTS_PER_MILLION / 1_000_000);
 /** Answers give whole milliseconds, rounded down. */
 const ANSWER_RESOLUTION_MILLISECONDS = 1;
 
@@ -36,7 +38,7 @@ export class ClockBound {
 
 	/** U, ms since 2000-01-01. */
 	milliseconds(nowMilliseconds: number): number {
-		return this.#bound + (nowMilliseconds - this.#setAt) * (1 + DRIFT_PARTS_PER_MILLION / 1_000_000);
+		return this.#bound + (nowMilliseconds - this.#setAt) * TRUE_FOR_LOCAL;
 	}
 
 	/** The number of the interval in which U lies; Infinity before the first exchange. */
@@ -55,10 +57,7 @@ export class ClockBound {
 		if (!(utcMilliseconds >= 0 && roundTripMilliseconds >= 0)) return Status.badValue; // CLB-1
 		if (roundTripMilliseconds > 250 * this.#timing.intervalSeconds) return Status.timedOut; // CLB-2
 		const isFirst = !this.isSet;
-		this.#bound =
-			utcMilliseconds +
-			ANSWER_RESOLUTION_MILLISECONDS +
-			roundTripMilliseconds * (1 + DRIFT_PARTS_PER_MILLION / 1_000_000);
+		this.#bound = utcMilliseconds + ANSWER_RESOLUTION_MILLISECONDS + roundTripMilliseconds * TRUE_FOR_LOCAL;
 		this.#setAt = nowMilliseconds;
 		if (isFirst) this.#refusedUntil = this.number(nowMilliseconds);
 		return Status.ok;
