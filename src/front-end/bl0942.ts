@@ -89,7 +89,7 @@ export interface Bl0942Configuration {
  * drivers of ESPHome and OpenBeken, which cite it; the algebraic CF_CNT of MODE bit 7 = 0 is from the latter alone
  */
 export class Bl0942 implements FrontEnd {
-	readonly abilities = Object.freeze({ offset: false, phase: false });
+	readonly abilities = Object.freeze({ offset: true, phase: false });
 	readonly #state = new FrontEndState(1, false);
 	readonly #serial: SerialIo;
 	readonly #onWake: (() => void) | undefined;
@@ -168,8 +168,7 @@ export class Bl0942 implements FrontEnd {
 	}
 
 	setCalibration(phase: number, calibration: PhaseCalibration): Status {
-		if (calibration.phaseDelayNanoseconds !== 0 || calibration.powerOffsetMilliwatts !== 0)
-			return this.counters.count(Status.unsupported); // BLC-1
+		if (calibration.phaseDelayNanoseconds !== 0) return this.counters.count(Status.unsupported); // BLC-1
 		const status = this.#state.take(phase, calibration);
 		if (status === Status.ok) this.#weigh();
 		return status;
@@ -398,9 +397,13 @@ export class Bl0942 implements FrontEnd {
 	#takePacket(): void {
 		const count = this.#unsigned(13);
 		const energy = this.#state.energies[0]!;
+		const calibration = this.#state.calibrations[0]!;
+		const watt = (this.#unsigned(10) << 8) >> 8;
+		const offset = watt === 0 ? 0 : calibration.powerOffsetMilliwatts;
 		if (this.#lastCount >= 0) {
 			const delta = counterDelta(this.#lastCount, count, COUNTER_MODULUS);
-			if (Math.abs(delta) <= this.#countsMax()) energy.add(delta);
+			if (Math.abs(delta) <= this.#countsMax())
+				energy.add(delta, offset * (this.#packetAtMilliseconds - this.#lastAtMilliseconds));
 			else {
 				this.counters.count(Status.outOfOrder); // BLC-6
 				// damage that the checksum let through is gone with the next packet; what stays is a new beginning
@@ -412,12 +415,10 @@ export class Bl0942 implements FrontEnd {
 		this.#refusedCount = Number.NaN;
 		this.#lastCount = count;
 		this.#lastAtMilliseconds = this.#packetAtMilliseconds;
-		const calibration = this.#state.calibrations[0]!;
 		const phase = this.reading.phases[0]!;
-		const watt = (this.#unsigned(10) << 8) >> 8;
 		phase.voltageMillivolts = this.#scaled(this.#unsigned(4), this.#voltsPerCount, calibration.voltageGainQ24);
 		phase.currentMilliamperes = this.#scaled(this.#unsigned(1), this.#amperesPerCount, calibration.currentGainQ24);
-		phase.powerMilliwatts = this.#scaled(watt, this.#wattsPerCount, calibration.powerGainQ24);
+		phase.powerMilliwatts = this.#scaled(watt, this.#wattsPerCount, calibration.powerGainQ24) - offset;
 		const period = this.#packet[16]! | (this.#packet[17]! << 8);
 		this.reading.frequencyMillihertz = period > 0 ? Math.round(1_000_000_000 / period) : Number.NaN;
 		this.#state.completed(this.#packetAtMilliseconds);
