@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ROOT } from "../root.js";
 import { UserError } from "../user-error.js";
 import { CRYPTO_BINDING, CRYPTO_FOLDER, CRYPTO_SOURCES } from "./crypto-sources.js";
@@ -10,8 +10,8 @@ import { CRYPTO_BINDING, CRYPTO_FOLDER, CRYPTO_SOURCES } from "./crypto-sources.
 /** Where the built things of the Linux host are. */
 export const LINUX_FOLDER = join(ROOT, "build", "linux");
 
-const XS = join(ROOT, "node_modules", "@agoric", "xsnap", "moddable", "xs");
-const INCLUDES = [join(XS, "includes"), join(XS, "platforms"), join(XS, "sources")];
+export const XS = join(ROOT, "node_modules", "@agoric", "xsnap", "moddable", "xs");
+export const INCLUDES: readonly string[] = [join(XS, "includes"), join(XS, "platforms"), join(XS, "sources")];
 
 /** Not ours to have: snapshots and lockdown of the npm package. */
 const LEFT_OUT = new Set(["xsSnapshot.c", "xsLockdown.c"]);
@@ -27,7 +27,7 @@ const PARSER = new Set([
 ]);
 
 /** The engine's switches; see hosts/xs/README.md. */
-const DEFINES = [
+export const DEFINES: readonly string[] = [
 	"INCLUDE_XSPLATFORM",
 	'XSPLATFORM="xs-platform.h"',
 	"mxRun=1",
@@ -37,7 +37,7 @@ const DEFINES = [
 	"mxBoundsCheck=1",
 ];
 
-interface Unit {
+export interface Unit {
 	readonly object: string;
 	readonly source: string;
 	readonly flags: readonly string[];
@@ -57,7 +57,7 @@ export interface Engine {
 	readonly compiler: string;
 }
 
-function run(program: string, parameters: readonly string[]): Promise<{ code: number; text: string }> {
+export function run(program: string, parameters: readonly string[]): Promise<{ code: number; text: string }> {
 	return new Promise((resolve, reject) => {
 		const child = spawn(program, parameters, { stdio: ["ignore", "pipe", "pipe"] });
 		let text = "";
@@ -85,13 +85,13 @@ async function findCompiler(): Promise<{ program: string; version: string }> {
 	}
 }
 
-function digestOf(pieces: Iterable<string | Buffer>): string {
+export function digestOf(pieces: Iterable<string | Buffer>): string {
 	const hash = createHash("sha256");
 	for (const piece of pieces) hash.update(piece).update("\0");
 	return hash.digest("hex");
 }
 
-function filesOf(folder: string, ending: string): string[] {
+export function filesOf(folder: string, ending: string): string[] {
 	return readdirSync(folder)
 		.filter((name) => name.endsWith(ending))
 		.sort()
@@ -112,7 +112,7 @@ async function inParallel<T>(tasks: readonly T[], work: (task: T) => Promise<voi
 }
 
 /** Makes `path` with a command that writes to another name first: whoever runs the old one keeps it. */
-async function make(
+export async function make(
 	compiler: string,
 	path: string,
 	key: string,
@@ -130,6 +130,58 @@ async function make(
 }
 
 /**
+ * Compiles what has changed: a unit's key is of its source, its flags and `headersKey`.
+ * @returns the key of each object, by path
+ */
+export async function compileUnits(
+	compiler: string,
+	units: readonly Unit[],
+	headersKey: string,
+	onProgress?: (text: string) => void,
+): Promise<Map<string, string>> {
+	const keys = new Map(
+		units.map(({ object, source, flags }) => [
+			object,
+			digestOf([headersKey, compiler, ...flags, readFileSync(source)]),
+		]),
+	);
+	const stale = units.filter(({ object }) => !existsSync(object) || keyIn(`${object}.key`) !== keys.get(object));
+	for (const { object } of stale) mkdirSync(dirname(object), { recursive: true });
+	let made = 0;
+	// The longest first: they would else end alone.
+	stale.sort((a, b) => readFileSync(b.source).length - readFileSync(a.source).length);
+	await inParallel(stale, async ({ object, source, flags }) => {
+		await make(compiler, object, keys.get(object)!, (output) => [...flags, "-c", source, "-o", output]);
+		onProgress?.(`engine: ${++made} of ${stale.length} files compiled`);
+	});
+	return keys;
+}
+
+/** Sources of the engine as a host compiles them. */
+export function engineSources(): { readonly runtime: string[]; readonly parser: string[] } {
+	const all = filesOf(join(XS, "sources"), ".c").filter((path) => !LEFT_OUT.has(basename(path)));
+	return {
+		runtime: all.filter((path) => !PARSER.has(basename(path))),
+		parser: all.filter((path) => PARSER.has(basename(path))),
+	};
+}
+
+/** Headers that any of our C may include. */
+export function engineHeaders(): string[] {
+	return [
+		...INCLUDES.flatMap((include) => filesOf(include, ".h")),
+		...filesOf(join(ROOT, "hosts", "xs"), ".h"),
+		...filesOf(CRYPTO_FOLDER, ".h"),
+		...filesOf(join(ROOT, "src", "metrology"), ".h"),
+	];
+}
+
+/** The C that every XS host has. */
+export const HOST_SOURCES: readonly string[] = ["memory", "archive", "root", "flash", "board"].map((name) =>
+	join(ROOT, "hosts", "xs", `${name}.c`),
+);
+
+/**
  * Builds XS from the npm package with our host C, as far as something has changed: by content of sources and headers,
  * flags and compiler version. From clean about 20 s on two cores.
  */
@@ -140,13 +192,10 @@ export async function buildEngine(options: EngineOptions = {}): Promise<Engine> 
 	const compiler = await findCompiler();
 	const kernel = join(ROOT, "src", "metrology", "sample-kernel.c");
 	const hasKernel = existsSync(kernel);
-	const headers = [
-		...INCLUDES.flatMap((include) => filesOf(include, ".h")),
-		...filesOf(join(ROOT, "hosts", "xs"), ".h"),
-		...filesOf(CRYPTO_FOLDER, ".h"),
-		...filesOf(join(ROOT, "src", "metrology"), ".h"),
-	];
-	const headersKey = digestOf([compiler.version, ...headers.flatMap((path) => [basename(path), readFileSync(path)])]);
+	const headersKey = digestOf([
+		compiler.version,
+		...engineHeaders().flatMap((path) => [basename(path), readFileSync(path)]),
+	]);
 
 	const optimize = options.sanitize
 		? ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
@@ -177,33 +226,17 @@ export async function buildEngine(options: EngineOptions = {}): Promise<Engine> 
 		source,
 		flags,
 	});
-	const engine = filesOf(join(XS, "sources"), ".c").filter((path) => !LEFT_OUT.has(basename(path)));
-	const runtime = engine.filter((path) => !PARSER.has(basename(path))).map((path) => unit(path, theirsChecked));
-	const parser = engine.filter((path) => PARSER.has(basename(path))).map((path) => unit(path, theirsChecked));
-	const hostC = ["memory", "archive", "root", "flash", "board"].map((name) =>
-		unit(join(ROOT, "hosts", "xs", `${name}.c`), ours),
-	);
+	const sources = engineSources();
+	const runtime = sources.runtime.map((path) => unit(path, theirsChecked));
+	const parser = sources.parser.map((path) => unit(path, theirsChecked));
+	const hostC = HOST_SOURCES.map((path) => unit(path, ours));
 	for (const path of [...CRYPTO_SOURCES, ...CRYPTO_BINDING]) hostC.push(unit(path, ours));
 	hostC.push(unit(join(ROOT, "hosts", "linux", "main.c"), ours));
 	if (hasKernel) hostC.push(unit(kernel, ours));
 	const compilerC = unit(join(ROOT, "hosts", "xs", "compiler.c"), ours);
 
 	const units = [...runtime, ...parser, ...hostC, compilerC];
-	const keys = new Map(
-		units.map(({ object, source, flags }) => [
-			object,
-			digestOf([headersKey, compiler.program, ...flags, readFileSync(source)]),
-		]),
-	);
-	const stale = units.filter(({ object }) => !existsSync(object) || keyIn(`${object}.key`) !== keys.get(object));
-	mkdirSync(join(folder, "objects"), { recursive: true });
-	let made = 0;
-	// The longest first: they would else end alone.
-	stale.sort((a, b) => readFileSync(b.source).length - readFileSync(a.source).length);
-	await inParallel(stale, async ({ object, source, flags }) => {
-		await make(compiler.program, object, keys.get(object)!, (output) => [...flags, "-c", source, "-o", output]);
-		options.onProgress?.(`engine: ${++made} of ${stale.length} files compiled`);
-	});
+	const keys = await compileUnits(compiler.program, units, headersKey, options.onProgress);
 
 	const programs = [
 		{ path: join(folder, "wattlock-xsc"), objects: [...runtime, ...parser, compilerC] },
