@@ -63,9 +63,19 @@ enum {
 #define WATTLOCK_SLOTS_MAX 4928
 #define WATTLOCK_STACK_SLOTS 512
 
+#if defined(__linux__)
 /* A fleet's machine starts with this and grows by 64 slots up to the limit: 256 + 73 x 64 = 4928. */
+#define WATTLOCK_GROWS 1
 #define WATTLOCK_SLOTS_INITIAL 256
 #define WATTLOCK_CHUNK_BYTES_INITIAL 1024
+#define WATTLOCK_PAGE_BYTES 4096
+#else
+/* On a device the one machine has all of it from the start: the creation of the ESP32-C6, which has no increments. */
+#define WATTLOCK_GROWS 0
+#define WATTLOCK_SLOTS_INITIAL WATTLOCK_SLOTS_MAX
+#define WATTLOCK_CHUNK_BYTES_INITIAL WATTLOCK_CHUNK_BYTES_MAX
+#define WATTLOCK_PAGE_BYTES 16
+#endif
 
 /* Link and optical data reach the firmware in pieces of at most this, samples in blocks of at most 4096 bytes or 50 ms. */
 #define WATTLOCK_LINK_BUFFER_BYTES 512

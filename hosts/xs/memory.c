@@ -38,7 +38,7 @@ static size_t smaller(size_t a, size_t b)
 
 void wattlock_memory_open(wattlock_memory *memory, size_t slots, size_t chunkBytes, size_t stackSlots)
 {
-	const size_t page = 4096;
+	const size_t page = WATTLOCK_PAGE_BYTES;
 	/* Only the root machine has a stack of its own. */
 	size_t stackBytes = memory->meter ? 0 : round_up(stackSlots * sizeof(txSlot), page);
 	size_t slotBytes = round_up(slots * sizeof(txSlot), page);
@@ -228,9 +228,9 @@ void wattlock_collect(txMachine *the)
 		size_t wanted = live + live / 16 + 64;
 		memory->slotsThreshold = smaller(wanted > memory->slotsUsed ? wanted : memory->slotsUsed, memory->slotsMax);
 	}
-	/* What lies behind the last chunk is given back, but for a little to go on with. */
+	/* Where machines grow, what lies behind the last chunk is given back, but for a little to go on with. */
 	size_t keep = round_up((size_t)((uint8_t *)block->current - memory->chunks) + 256, 8);
-	if (memory->collecting && keep < memory->chunksUsed) {
+	if (WATTLOCK_GROWS && memory->collecting && keep < memory->chunksUsed) {
 		size_t page = round_up(keep, 4096);
 		the->maximumChunksSize -= (txSize)(memory->chunksUsed - keep);
 		block->limit = (txByte *)memory->chunks + keep;

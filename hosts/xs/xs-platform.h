@@ -45,6 +45,15 @@
 	#define mxUsePOSIXThreads 1
 	typedef int txSocket;
 	#define mxNoSocket -1
+#elif defined(__riscv) && __riscv_xlen == 32
+	/* Bare metal with picolibc: hosts/rv32. One thread, no sockets. */
+	#include <limits.h>
+	#include <sys/time.h>
+	#define mxMisalignedSettersCrash 1
+	typedef int txSocket;
+	#define mxNoSocket -1
+	#define htonl __builtin_bswap32
+	#define ntohl __builtin_bswap32
 #else
 	#error "hosts/xs/xs-platform.h: no section for this system yet"
 #endif
