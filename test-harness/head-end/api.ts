@@ -123,6 +123,58 @@ export interface MeterSummaryView {
 	series: number;
 }
 
+/** One command at one meter. */
+export interface CommandView {
+	/** 16 hexadecimal digits: number of the head end's log, row. */
+	id: string;
+	meter: string;
+	kind: number;
+	name: string;
+	way: "headEnd" | "headEndBroadcast" | "headEndFlash" | "optical";
+	operator: string;
+	createdSeconds: number;
+	notAfterSeconds: number;
+	state: "created" | "sent" | "executed" | "failed" | "refused" | "expired" | "interrupted" | "unknown";
+	sentCount: number;
+	sentSeconds: number;
+	receiptSeconds: number;
+	status: number;
+	/** Empty while there is no receipt. */
+	statusName: string;
+	endedSeconds: number;
+	detail: number;
+	/** Row of the meter's log that ended it. */
+	rowSequence: number;
+}
+
+/** A meter's log, held against its chain and the heads that it stated; and the head end's own. */
+export interface AuditView {
+	verdict: {
+		status: "ok" | "truncated" | "rewritten" | "gap";
+		sequence: number;
+		text: string;
+		findings: readonly { status: string; sequence: number; text: string }[];
+		rowCount: number;
+		firstSequence: number;
+		lastSequence: number;
+		anchoredSequence: number;
+		missing: readonly { first: number; count: number }[];
+	};
+	/** Newest first. */
+	rows: readonly {
+		sequence: number;
+		utcSeconds: number;
+		code: number;
+		name: string;
+		text: string;
+		detail: number;
+		commandId?: string;
+		chain?: string;
+		anchored: boolean;
+	}[];
+	own: { status: "ok" | "truncated" | "rewritten" | "missing"; sequence: number; text: string };
+}
+
 /** The secured channel of one meter, as the servers see it. Refusals are counted by the name of their status. */
 export interface SecurityView {
 	/** Of the sessions: whether messages of the meter were opened since the head end started. */

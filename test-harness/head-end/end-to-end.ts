@@ -157,6 +157,8 @@ export class EndToEnd {
 	#timeQuestions: { session: Session; chain: Chain; nonce: Buffer }[] = [];
 	/** Of the last `open` that answered `ok`: bytes of the message in `into`; 0: it was for the channel itself. */
 	messageBytes = 0;
+	/** Of that message: rises with the order in which the meter sealed. */
+	openedOrder = 0;
 
 	constructor(options: EndToEndOptions) {
 		this.#registry = options.registry;
@@ -368,6 +370,7 @@ export class EndToEnd {
 			}
 			if (session.chains.length > 1 || chain.generation !== this.#registry.meter(id)?.confirmedGeneration)
 				this.#confirm(session, chain);
+			this.openedOrder = chain.unicast.opened.epoch * 0x1_0000 + chain.unicast.opened.index;
 			session.accepted++;
 			session.lastAcceptedUtcSeconds = now;
 			return isTime ? this.#timeAsked(session, chain, nonce) : this.#dataReceived(chain, into);

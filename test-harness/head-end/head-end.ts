@@ -7,6 +7,7 @@ import type { OnlineState } from "./api.js";
 import { Asking } from "./asking.js";
 import { type MeterChannel, PlainChannel } from "./channel.js";
 import { Collecting } from "./collecting.js";
+import type { Commanding } from "./commanding.js";
 import { Fetching } from "./fetching.js";
 import { type Change, Fleet, type HeadEndLink } from "./fleet.js";
 import { FleetViews, type MeterCollection } from "./fleet-views.js";
@@ -35,6 +36,8 @@ export interface HeadEndOptions {
 export class HeadEnd {
 	readonly fleet: Fleet;
 	readonly views: FleetViews;
+	/** Absent where messages are not secured: nobody is commanded in clear. */
+	commanding: Commanding | undefined;
 	readonly #allow: ReadonlySet<string> | undefined;
 	readonly #clocks: MeterClocks;
 	readonly #fetching: Fetching;
@@ -191,6 +194,12 @@ export class HeadEnd {
 			case Kind.diagnostics:
 				status = this.#asking.onAnswer(meter, kind, byteLength);
 				break;
+			case Kind.receipt:
+			case Kind.audit:
+			case Kind.auditHead:
+				if (!this.commanding) return Status.badKind;
+				status = this.commanding.onMessage(meter.id, this.fleet.opened.slice(0, byteLength));
+				break;
 			default:
 				return Status.badKind;
 		}
@@ -216,6 +225,7 @@ export class HeadEnd {
 			this.#clocks.sendTime(meter, control.requestId);
 			return Status.ok;
 		}
+		if (control.first === Kind.auditRequest && control.second === Status.notFound) this.commanding?.noRows(meter.id);
 		const request = meter.outstanding.get(control.requestId);
 		if (!request || request.kind !== control.first) return Status.ok; // of a request given up meanwhile
 		await this.#fetching.acknowledged(meter, request, control.second);

@@ -9,6 +9,8 @@ import { UserError } from "../user-error.js";
 import type { LiveMessage, ProfileRowView, ReadingView } from "./api.js";
 import { AskError } from "./asking.js";
 import { buildPage } from "./build-page.js";
+import type { Order } from "./command-orders.js";
+import type { Commanding } from "./commanding.js";
 import type { Change } from "./fleet.js";
 import type { HeadEnd } from "./head-end.js";
 import { StoreError } from "./store.js";
@@ -117,6 +119,24 @@ function queryInteger(
 	return value;
 }
 
+/** The body of a command: its name, its fields, and for how long it is good. */
+function orderOf(body: unknown): { order: Order; validSeconds: unknown } {
+	if (typeof body !== "object" || body === null || typeof (body as { name?: unknown }).name !== "string")
+		throw new HttpError(400, 'a command is {"name": …} with its fields');
+	const { validSeconds, ...order } = body as Order & { validSeconds?: unknown };
+	return { order: order as Order, validSeconds };
+}
+
+/** What the user can mend is answered with 400 and one line. */
+function asked<T>(action: () => T): T {
+	try {
+		return action();
+	} catch (error) {
+		if (error instanceof UserError) throw new HttpError(400, error.message);
+		throw error;
+	}
+}
+
 /** The HTTP and WebSocket interface, and the page. */
 export class HttpServer {
 	readonly #headEnd: HeadEnd;
@@ -209,6 +229,11 @@ export class HttpServer {
 			throw new HttpError(403, "requests of other sites are refused");
 	}
 
+	/** There is no login: whoever reaches the port can act. So nobody acts from anywhere but this computer. */
+	#mayAct(): void {
+		if (!this.#hosts) throw new HttpError(403, "commands and attacks are taken on the loopback only");
+	}
+
 	#id(request: FastifyRequest): string {
 		const { id } = request.params as { id: string };
 		if (!this.#headEnd.has(id)) throw new HttpError(404, "no such meter");
@@ -266,6 +291,26 @@ export class HttpServer {
 			if (!Number.isInteger(seconds) || (seconds as number) < 1 || (seconds as number) > 3600)
 				throw new HttpError(400, "readingSeconds must be a whole number from 1 to 3600");
 			return ask(this.#id(request), Kind.configure, seconds as number);
+		});
+		const commanding = (): Commanding => {
+			if (!headEnd.commanding) throw new HttpError(409, "messages are not secured here: nobody is commanded in clear");
+			return headEnd.commanding;
+		};
+		server.get("/api/commands", () => commanding().commands());
+		server.get("/api/meters/:id/commands", (request) => commanding().commands(this.#id(request)));
+		server.get("/api/meters/:id/audit", (request) => commanding().auditView(this.#id(request)));
+		server.post("/api/meters/:id/commands", (request, reply) => {
+			this.#mayAct();
+			const { order, validSeconds } = orderOf(request.body);
+			reply.code(202);
+			return asked(() => commanding().sendCommand(this.#id(request), order, "page", validSeconds));
+		});
+		server.post("/api/domains/:domain/commands", (request, reply) => {
+			this.#mayAct();
+			const domain = Number((request.params as { domain: string }).domain);
+			const { order, validSeconds } = orderOf(request.body);
+			reply.code(202);
+			return asked(() => commanding().broadcastCommand(domain, order, "page", validSeconds));
 		});
 		server.get("/api/live", { websocket: true }, (socket) => this.#join(socket));
 	}

@@ -1,5 +1,6 @@
 import type { ServerClock } from "../clock.js";
 import { Concentrator, type ConcentratorLink } from "../concentrator/concentrator.js";
+import { Commanding } from "./commanding.js";
 import type { HeadEndLink } from "./fleet.js";
 import { HeadEnd } from "./head-end.js";
 import { decodeLink, decodeReport, Frame, frameMeter, METER_FRAME_BYTES } from "./pipe.js";
@@ -51,6 +52,7 @@ export class Servers {
 		const headEnd = new HeadEnd({ clock, store, log, channel: security });
 		this.security = security;
 		this.headEnd = headEnd;
+		headEnd.commanding = new Commanding({ fleet: headEnd.fleet, security, registry, folder: registry.folder });
 		security.isOnline = (id) => headEnd.state(id) === "online";
 		const link: { -readonly [Key in keyof HeadEndLink]: HeadEndLink[Key] } = {
 			connected: false,
@@ -89,6 +91,7 @@ export class Servers {
 		await this.headEnd.start();
 		this.concentrator?.start();
 		this.security?.start();
+		this.headEnd.commanding?.start();
 	}
 
 	setLink(link: ConcentratorLink): void {
@@ -135,6 +138,7 @@ export class Servers {
 	async close(): Promise<void> {
 		this.headEnd.close();
 		await this.concentrator?.close();
+		this.headEnd.commanding?.close();
 		await this.security?.close();
 	}
 }

@@ -203,6 +203,12 @@ export class FakeMeter {
 		await this.sendRaw(sealed);
 	}
 
+	/** Any message, kind first. */
+	async sendMessage(message: Uint8Array): Promise<void> {
+		this.#message.set(message);
+		await this.#send(message.length);
+	}
+
 	async sendHello(over: Partial<Hello> = {}): Promise<void> {
 		Object.assign(this.hello, {
 			profileOldest: this.rows[0]?.sequence ?? 0,
