@@ -11,6 +11,8 @@ const HOW: Readonly<Record<string, string>> = {
 	cc: "apt-get install gcc",
 	gcc: "apt-get install gcc",
 	size: "apt-get install binutils",
+	"riscv64-unknown-elf-gcc": "apt-get install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+	"qemu-system-riscv32": "apt-get install qemu-system-misc",
 	MODDABLE: "build the Moddable SDK and set MODDABLE to its folder",
 };
 
