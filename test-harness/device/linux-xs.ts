@@ -22,6 +22,12 @@ export interface LinuxXsOptions {
 	readonly threads?: number;
 	/** Collects garbage at every chance: slow, and finds what a collection at the wrong moment would break. */
 	readonly collectOften?: boolean;
+	/** The host's whole command line, for a host of another kind behind the same pipes (rv32.ts). */
+	readonly arguments?: readonly string[];
+	/** Frames that are no part of the board channel: a host of another kind may have some. */
+	onPrivateFrame?(kind: number, payload: Buffer): void;
+	/** The host ended by itself. @returns whether that was no failure */
+	onExit?(code: number | null, said: string): boolean;
 }
 
 const FLAG_TYPESCRIPT_KERNEL = 1;
@@ -39,6 +45,7 @@ export class LinuxXsTarget implements Target {
 	readonly name = "linux-xs";
 	readonly #host: string;
 	readonly #arguments: readonly string[];
+	readonly #options: LinuxXsOptions;
 	readonly #writer = new FrameWriter();
 	#description = "XS on Linux, not started";
 	#events: TargetEvents | undefined;
@@ -53,7 +60,8 @@ export class LinuxXsTarget implements Target {
 
 	constructor(options: LinuxXsOptions = {}) {
 		this.#host = options.host ?? join(ROOT, "build", "linux", "wattlock-host");
-		this.#arguments = [
+		this.#options = options;
+		this.#arguments = options.arguments ?? [
 			...(options.threads === undefined ? [] : ["--threads", String(options.threads)]),
 			...(options.collectOften ? ["--collect-often"] : []),
 			options.archive ?? join(ROOT, "build", "linux", "meter.wlxa"),
@@ -118,7 +126,8 @@ export class LinuxXsTarget implements Target {
 					const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
 					const said = this.#complaint.trim();
 					const reason = said === "" ? `the XS host ended with ${how}` : `${said} (${how})`;
-					if (!isReady) reject(new UserError(reason));
+					if (!this.#isStopping && this.#options.onExit?.(code, said)) resolve();
+					else if (!isReady) reject(new UserError(reason));
 					else if (!this.#isStopping) this.#fail(reason);
 					ended();
 				});
@@ -233,6 +242,13 @@ export class LinuxXsTarget implements Target {
 		await this.#exited;
 	}
 
+	/** Ends the host at once, whatever it is doing. */
+	async kill(): Promise<void> {
+		this.#isStopping = true;
+		this.#child?.kill("SIGKILL");
+		await this.#exited;
+	}
+
 	/** A question about a meter that is known to be off is answered here. */
 	#answeredAsOff(meter: number): boolean {
 		if (!this.#ended.has(meter)) return false;
@@ -315,7 +331,8 @@ export class LinuxXsTarget implements Target {
 				events.opticalSend(meter, payload);
 				break;
 			default:
-				throw new RangeError(`frame of unknown kind ${kind}`);
+				if (!this.#options.onPrivateFrame) throw new RangeError(`frame of unknown kind ${kind}`);
+				this.#options.onPrivateFrame(kind, payload);
 		}
 	}
 }
