@@ -7,4 +7,6 @@ testRules([
 	{ model: "journal", claim: "fs", broken: ["LAZY"] },
 	{ model: "reservation", claim: "once", broken: ["AFTER"], kept: ["START"] },
 	{ model: "reservation", claim: "fs", broken: ["START"] },
+	{ model: "group", claim: "excl", broken: ["KEEPS"], kept: ["NOCATCHUP"] },
+	{ model: "group", claim: "sync", fair: true, broken: ["NOCATCHUP"] },
 ]);
