@@ -175,6 +175,25 @@ export interface AuditView {
 	own: { status: "ok" | "truncated" | "rewritten" | "missing"; sequence: number; text: string };
 }
 
+export type AttackKind = "replay" | "tamper" | "forge" | "stale" | "foreign";
+
+/** An attack that was run against a meter through the broker, and the meter's own word on it. */
+export interface AttackView {
+	kind: AttackKind;
+	meter: string;
+	utcSeconds: number;
+	sent: { what: string; byteLength: number; hex: string }[];
+	/** The meter's counters of refusals by status, asked for over the secured channel. */
+	refusalsBefore: Record<string, number>;
+	refusalsAfter: Record<string, number>;
+	/** What came to them. */
+	refused: Record<string, number>;
+	relayOpen: boolean | null;
+	/** Every message of the attack was refused, and the relay is as it was. */
+	held: boolean;
+	why: string;
+}
+
 /** The secured channel of one meter, as the servers see it. Refusals are counted by the name of their status. */
 export interface SecurityView {
 	/** Of the sessions: whether messages of the meter were opened since the head end started. */

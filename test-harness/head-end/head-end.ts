@@ -5,6 +5,7 @@ import { downTopic, TOPIC_ROOT } from "../../src/messages/topics.js";
 import type { ServerClock } from "../clock.js";
 import type { OnlineState } from "./api.js";
 import { Asking } from "./asking.js";
+import type { Attacks } from "./attacks.js";
 import { type MeterChannel, PlainChannel } from "./channel.js";
 import { Collecting } from "./collecting.js";
 import type { Commanding } from "./commanding.js";
@@ -38,6 +39,8 @@ export class HeadEnd {
 	readonly views: FleetViews;
 	/** Absent where messages are not secured: nobody is commanded in clear. */
 	commanding: Commanding | undefined;
+	/** Absent where messages are not secured. */
+	attacks: Attacks | undefined;
 	readonly #allow: ReadonlySet<string> | undefined;
 	readonly #clocks: MeterClocks;
 	readonly #fetching: Fetching;

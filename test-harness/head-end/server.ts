@@ -6,8 +6,9 @@ import type { WebSocket } from "ws";
 import { Kind } from "../../src/messages/kinds.js";
 import { UTC_EPOCH_UNIX_SECONDS } from "../clock.js";
 import { UserError } from "../user-error.js";
-import type { LiveMessage, ProfileRowView, ReadingView } from "./api.js";
+import type { AttackKind, LiveMessage, ProfileRowView, ReadingView } from "./api.js";
 import { AskError } from "./asking.js";
+import { ATTACK_KINDS } from "./attacks.js";
 import { buildPage } from "./build-page.js";
 import type { Order } from "./command-orders.js";
 import type { Commanding } from "./commanding.js";
@@ -311,6 +312,21 @@ export class HttpServer {
 			const { order, validSeconds } = orderOf(request.body);
 			reply.code(202);
 			return asked(() => commanding().broadcastCommand(domain, order, "page", validSeconds));
+		});
+		server.post("/api/attacks", async (request) => {
+			this.#mayAct();
+			if (!headEnd.attacks) throw new HttpError(409, "messages are not secured here: there is nothing to attack");
+			const { meter, kind } = (request.body ?? {}) as { meter?: unknown; kind?: unknown };
+			if (typeof meter !== "string" || !headEnd.has(meter)) throw new HttpError(404, "no such meter");
+			if (!ATTACK_KINDS.includes(kind as AttackKind))
+				throw new HttpError(400, `kind must be one of ${ATTACK_KINDS.join(", ")}`);
+			try {
+				return await headEnd.attacks.run(meter, kind as AttackKind);
+			} catch (error) {
+				if (error instanceof UserError) throw new HttpError(409, error.message);
+				if (error instanceof AskError) throw new HttpError(503, error.message);
+				throw error;
+			}
 		});
 		server.get("/api/live", { websocket: true }, (socket) => this.#join(socket));
 	}

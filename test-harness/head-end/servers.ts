@@ -1,5 +1,6 @@
 import type { ServerClock } from "../clock.js";
 import { Concentrator, type ConcentratorLink } from "../concentrator/concentrator.js";
+import { Attacks } from "./attacks.js";
 import { Commanding } from "./commanding.js";
 import type { HeadEndLink } from "./fleet.js";
 import { HeadEnd } from "./head-end.js";
@@ -53,6 +54,7 @@ export class Servers {
 		this.security = security;
 		this.headEnd = headEnd;
 		headEnd.commanding = new Commanding({ fleet: headEnd.fleet, security, registry, folder: registry.folder });
+		headEnd.attacks = new Attacks({ headEnd, concentratorFolder });
 		security.isOnline = (id) => headEnd.state(id) === "online";
 		const link: { -readonly [Key in keyof HeadEndLink]: HeadEndLink[Key] } = {
 			connected: false,

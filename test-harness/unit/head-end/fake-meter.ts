@@ -357,10 +357,19 @@ export class FakeMeter {
 			await this.#send(byteLength);
 			return;
 		} else if (kind === Kind.diagnosticsRequest) {
-			const byteLength = encodeDiagnosticsHeader(requestId, 3, this.#view);
-			encodeDiagnostic(Diagnostic.uptimeSeconds, 4711, 0, this.#view);
-			encodeDiagnostic(Diagnostic.bootCount, this.hello.bootCount, 1, this.#view);
-			encodeDiagnostic(Diagnostic.refusals + Status.badLength, 2, 2, this.#view);
+			const entries: [key: number, value: number][] = [
+				[Diagnostic.uptimeSeconds, 4711],
+				[Diagnostic.bootCount, this.hello.bootCount],
+				[Diagnostic.refusals + Status.badLength, 2],
+			];
+			const refused = new Map<number, number>();
+			for (const status of this.keys?.statuses ?? [])
+				if (status !== Status.ok) refused.set(status, (refused.get(status) ?? 0) + 1);
+			for (const [status, count] of refused) entries.push([Diagnostic.refusals + status, count]);
+			const byteLength = encodeDiagnosticsHeader(requestId, entries.length, this.#view);
+			entries.forEach(([key, value], index) => {
+				encodeDiagnostic(key, value, index, this.#view);
+			});
 			await this.#send(byteLength);
 			return;
 		}
