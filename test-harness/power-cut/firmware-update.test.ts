@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Status } from "../../src/bytes/status.js";
 import { UpdateResult, UpdateState } from "../../src/messages/firmware-update.js";
+import { Kind } from "../../src/messages/kinds.js";
 import { FIRMWARE_A_SECTORS, UPDATE_SECTORS } from "../../src/storage/layout.js";
 import { type FlashSimulator, PowerCut } from "../board/flash-simulator.js";
 import { seed } from "../seed.js";
@@ -175,6 +176,56 @@ test("a cut at every flash operation of the start itself: a trial is tried once,
 			} else assert.equal(meter.version, "0.2.0", where);
 		}
 	assert.ok(trials > 0, "a torn mark of a trial lets it be tried");
+});
+
+test("a torn block costs its sector, and a cut while that is erased costs no more", () => {
+	for (const options of TORN)
+		for (let operation = 1; operation <= 5; operation++) {
+			const where = `seed ${seed}, ${options.tear} ${options.tornBytes}, cut ${operation}`;
+			const flash = newFlash({ ...options, image: START });
+			const security = new MemorySecurity();
+			let meter = new TestMeter(flash, security).boot();
+			meter.offer(NEW);
+			meter.signature(NEW);
+			meter.work();
+			for (let i = 1; i < 8; i++) assert.equal(meter.block(NEW, i), Status.ok);
+			flash.powerCut(1, 300);
+			assert.ok(!survives(() => meter.block(NEW, 0)), where);
+			meter = restart(flash, security);
+			flash.powerCut(operation, options.tornBytes);
+			survives(() => meter.block(NEW, 0));
+			meter = restart(flash, security);
+			meter.transfer(NEW);
+			assert.equal(meter.machine.badBodies, 0, `${where}: a block was taken for whole that is not`);
+		}
+});
+
+test("a cut while an area is prepared that holds another image: that one does not come back", () => {
+	const other = signImage({ version: [0, 9, 0], securityVersion: 2, body: bodyOf(3000, 12) });
+	const prepared = restart(newFlash({ image: START }), new MemorySecurity());
+	prepared.transfer(other);
+	assert.equal(prepared.order(Kind.updateCancel, other.imageId), Status.ok);
+	const { image } = prepared.flash;
+	for (const options of TORN)
+		for (let operation = 1, finished = false; !finished; operation++) {
+			const where = `seed ${seed}, ${options.tear} ${options.tornBytes}, cut ${operation}`;
+			const flash = newFlash({ ...options, image });
+			let meter = new TestMeter(flash, new MemorySecurity()).boot();
+			flash.powerCut(operation, options.tornBytes);
+			finished = survives(() => {
+				meter.offer(NEW);
+				meter.signature(NEW);
+				meter.work();
+			});
+			meter = restart(flash, meter.security);
+			const { state, imageId } = meter.ask();
+			if (state !== UpdateState.idle) {
+				assert.equal(state, UpdateState.receiving, where);
+				assert.equal(imageId, NEW.imageId, `${where}: the other image is on its way again`);
+			}
+			meter.transfer(NEW);
+			assert.equal(meter.machine.badBodies, 0, where);
+		}
 });
 
 test("a supply that fails in every block: the transfer goes on, or is given up and begun again", () => {
