@@ -681,6 +681,8 @@ export class Meter
 	}
 
 	fillHello(into: Hello): void {
+		this.#commands.connected();
+		if (this.#keyStore !== undefined) this.#commands.announceHead(); // a plain head end does not know it
 		into.bootCount = this.#counters.bootCount;
 		into.bootReason = this.#bootReason;
 		into.phaseCount = this.settings.layout.phaseCount;
