@@ -79,7 +79,7 @@ export interface FrontEnd {
 	readonly reading: FrontEndReading;
 	/** How often each refusal happened; `ok` counts good readings. */
 	readonly counters: StatusCounters;
-	/** Restarts of the chip that were found; each cost at most one polling period of energy. */
+	/** Restarts of the chip and lost settings that were found; each cost at most one polling period of energy. */
 	readonly resetCount: number;
 	/** The chip holds our configuration (read back) and gave a good reading since. */
 	readonly isReady: boolean;
