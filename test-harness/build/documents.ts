@@ -7,7 +7,7 @@ interface Collected {
 	readonly file: string;
 	readonly title: string;
 	readonly introduction: string;
-	/** Folders whose comments with a table are taken, in this order. */
+	/** Folders, and files, whose comments with a table are taken, in this order. */
 	readonly folders: readonly string[];
 }
 
@@ -16,8 +16,8 @@ const DOCUMENTS: readonly Collected[] = [
 		file: "WIRE.md",
 		title: "The wire",
 		introduction:
-			"Every message between meter and concentrator, bit by bit: enough to write the other end without our code.\nTopics: `wattlock/v1/<identifier>/up`, `…/down` (QoS 1, one sealed message a packet), `…/online` (retained `1`, will `0`),\n`…/state` (JSON for Home Assistant, optional). The identifier is the EUI-64 in 16 lower-case hexadecimal digits.",
-		folders: ["src/messages"],
+			"Every message between meter, concentrator and head end, bit by bit: enough to write the other end without our code.\nWho sends what on which topic, and under which keys: [DESIGN-SECURED-CHANNEL.md](DESIGN-SECURED-CHANNEL.md). `…/online` is retained\n(`1`, will `0`); `…/state` is JSON for Home Assistant, optional and plain. An identifier is the EUI-64 in 16 lower-case\nhexadecimal digits.",
+		folders: ["src/key-store/unicast.ts", "src/messages", "src/broadcast", "src/provisioning", "src/group-keys"],
 	},
 ];
 
@@ -43,12 +43,15 @@ function collect(document: Collected): string {
 		"Collected from the source by `npm run check -- --write`; change it there.",
 	];
 	for (const folder of document.folders) {
-		const names = readdirSync(join(ROOT, folder))
-			.filter((name) => name.endsWith(".ts"))
-			.sort();
-		for (const name of names) {
-			const found = tables(readFileSync(join(ROOT, folder, name), "utf8"));
-			if (found.length > 0) parts.push(`## ${folder}/${name}`, ...found);
+		const paths = folder.endsWith(".ts")
+			? [folder]
+			: readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+					.filter((name) => name.endsWith(".ts"))
+					.sort()
+					.map((name) => `${folder}/${name}`);
+		for (const path of paths) {
+			const found = tables(readFileSync(join(ROOT, path), "utf8"));
+			if (found.length > 0) parts.push(`## ${path}`, ...found);
 		}
 	}
 	return `${parts.join("\n\n")}\n`;

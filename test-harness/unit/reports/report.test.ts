@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ProfileRowView } from "../../head-end/api.js";
 import type { MeterResult } from "../../fleet/checks.js";
+import type { ProfileRowView } from "../../head-end/api.js";
 import { reportPage, summaryOf } from "../../reports/report.js";
 import type { RunResult } from "../../reports/run-result.js";
 
