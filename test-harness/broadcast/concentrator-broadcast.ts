@@ -169,6 +169,6 @@ export class ConcentratorBroadcast {
 	}
 
 	#reach(number: number): void {
-		if (this.#clock.reach(number)) this.#store.save({ reached: number });
+		this.#clock.reach(number, () => this.#store.save({ reached: number }));
 	}
 }

@@ -175,8 +175,8 @@ export class HeadEndBroadcast {
 		const counter = this.#state.epoch === epoch ? this.#state.counter : 0;
 		if (counter > COUNTER_MAX) throw new UserError("the counter of the day is used up");
 		// Saved before it is used: after a restart the next one is taken.
-		this.#clock.reach(number);
-		this.#save({ reached: this.#clock.reached, epoch, counter: counter + 1 });
+		this.#save({ epoch, counter: counter + 1 });
+		this.#reach(number);
 		const message = new Uint8Array(BROADCAST_OVERHEAD_BYTES + payload.length);
 		encodeBroadcastHeader({ type, domain, interval: this.timing.intervalOf(number), counter }, message);
 		message.set(payload, BROADCAST_HEADER_BYTES);
@@ -185,11 +185,12 @@ export class HeadEndBroadcast {
 	}
 
 	#reach(number: number): void {
-		if (this.#clock.reach(number)) this.#save({ reached: number });
+		this.#clock.reach(number, () => this.#save({ reached: number }));
 	}
 
 	#save(change: Partial<HeadEndBroadcastState>): void {
-		this.#state = { ...this.#state, ...change };
-		this.#store.save(this.#state);
+		const state = { ...this.#state, ...change };
+		this.#store.save(state);
+		this.#state = state;
 	}
 }

@@ -31,10 +31,6 @@ export class SenderClock {
 		this.#reached = reached;
 	}
 
-	get reached(): number {
-		return this.#reached;
-	}
-
 	/** The time to answer with, s since 2000-01-01. @throws UserError while the clock is behind what was sent */
 	utcSeconds(): number {
 		const utcSeconds = this.#clock.utcSeconds();
@@ -51,10 +47,10 @@ export class SenderClock {
 		return this.#timing.numberAt(this.utcSeconds() * 1000);
 	}
 
-	/** Notes that something is about to be done in an interval. @returns whether it is further than ever: save it first */
-	reach(number: number): boolean {
-		if (number <= this.#reached) return false;
+	/** Before something is done in an interval: if it is further than ever, it is saved, and only then known here. */
+	reach(number: number, save: () => void): void {
+		if (number <= this.#reached) return;
+		save();
 		this.#reached = number;
-		return true;
 	}
 }
