@@ -263,7 +263,7 @@ export class Meter
 	#openUpdate(): UpdateMachine | undefined {
 		const store = this.#keyStore;
 		if (store === undefined || this.#update !== undefined) return this.#update;
-		const { flash, crypto, bootedFirmware, clock } = this.#platform;
+		const { flash, crypto, bootedSlot = -1, clock } = this.#platform;
 		const update = new UpdateMachine(flash, crypto, store, {
 			running: {
 				major: FIRMWARE_MAJOR,
@@ -271,8 +271,8 @@ export class Meter
 				patch: FIRMWARE_PATCH,
 				securityVersion: SECURITY_VERSION,
 			},
-			target: bootedFirmware?.target ?? FirmwareTarget.inProcess,
-			bootedSlot: bootedFirmware?.slot ?? -1,
+			target: bootedSlot < 0 ? FirmwareTarget.inProcess : FirmwareTarget.linuxXs,
+			bootedSlot,
 		});
 		this.#stored(update.open(clock.monotonicMilliseconds()));
 		if (store.isProvisioned) {

@@ -8,14 +8,6 @@ import type { Log } from "./log.js";
 import type { OpticalPort, OpticalPortEvents } from "./optical-port.js";
 import type { SampleKernel, SampleLayout } from "./sample-kernel.js";
 
-/** What the host's boot loader has started. */
-export interface BootedFirmware {
-	/** What this host can run: `FirmwareTarget` of src/messages/firmware-update.ts. */
-	readonly target: number;
-	/** 0: what is built in; 1, 2: out of flash. */
-	readonly slot: number;
-}
-
 /** All that the meter needs of the world. A host makes one, calls `startMeter`, then reports events to the `Meter`. */
 export interface Platform {
 	readonly clock: Clock;
@@ -24,11 +16,9 @@ export interface Platform {
 	readonly link: Link;
 	readonly opticalPort: OpticalPort;
 	readonly deviceKey: DeviceKey;
-	/** Absent where the host starts nothing out of flash: firmware is then received and verified, and never activated. */
-	readonly bootedFirmware?: BootedFirmware;
 	readonly board: Board;
 	readonly log: Log;
-	/** Which firmware the boot loader chose: 0 built in, 1, 2 out of flash; -1 or absent: nothing is started out of flash. */
+	/** Which firmware the boot loader chose: 0 built in, 1, 2 out of flash; -1 or absent: nothing is started out of flash, and firmware is received, verified, and never activated. */
 	readonly bootedSlot?: number;
 	/** Makes the per-sample loop: native C where the host has it, else the TypeScript twin. */
 	createSampleKernel(layout: SampleLayout): SampleKernel;
