@@ -304,6 +304,25 @@ export interface DiagnosticsView {
 	entries: { key: number; name: string; value: number }[];
 }
 
+/** The secured channel of all meters together. */
+export interface FleetSecurityView {
+	/** In the registry, decommissioned ones left out. */
+	meters: number;
+	/** Heard since the head end started. */
+	open: number;
+	today: number;
+	anchorEpoch: number | null;
+	/** Keys of the head end's chain disclosed since the start. */
+	disclosed: number;
+	kept: number;
+	/** By the head end. */
+	refusals: Record<string, number>;
+	/** By state. */
+	commands: Record<string, number>;
+	records: number;
+	syncs: number;
+}
+
 export interface StatusView {
 	utcSeconds: number;
 	broker: { url: string; connected: boolean; sinceUtcSeconds: number; connects: number; lastError: string | null };
@@ -321,6 +340,8 @@ export interface StatusView {
 		missing: number;
 	};
 	messages: { received: number; stored: number; sent: number; duplicates: number; notEnrolled: number };
+	/** Null where messages are not secured. */
+	security: FleetSecurityView | null;
 	requests: { outstanding: number; waiting: number };
 	refusals: Record<string, number>;
 }

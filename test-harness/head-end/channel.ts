@@ -1,7 +1,7 @@
 import { Status } from "../../src/bytes/status.js";
 import { PLAIN_ENVELOPE_BYTES, PlainEnvelope } from "../../src/messages/envelope.js";
 import { MESSAGE_BYTES_MAX } from "../../src/messages/kinds.js";
-import type { SecurityView } from "./api.js";
+import type { FleetSecurityView, SecurityView } from "./api.js";
 
 /** What lies between the messages of all meters and the way to them. */
 export interface MeterChannel {
@@ -28,6 +28,8 @@ export interface MeterChannel {
 	recover(): void;
 	/** @param refusals of the meter, by name */
 	view(id: string, refusals: Record<string, number>): SecurityView | null;
+	/** Of all meters. */
+	fleetView(): FleetSecurityView | null;
 }
 
 /** Messages in clear, from anybody: for tests, and to compare costs with. */
@@ -64,6 +66,10 @@ export class PlainChannel implements MeterChannel {
 	recover(): void {}
 
 	view(): null {
+		return null;
+	}
+
+	fleetView(): null {
 		return null;
 	}
 

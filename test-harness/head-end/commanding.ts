@@ -266,6 +266,13 @@ export class Commanding {
 		return meter === undefined ? views : views.filter((view) => view.meter === meter);
 	}
 
+	/** How many commands there are of each state. */
+	counts(): Record<string, number> {
+		const counts: Record<string, number> = {};
+		for (const { state } of this.commands()) counts[state] = (counts[state] ?? 0) + 1;
+		return counts;
+	}
+
 	/** What a meter's log says, and whether it is whole. */
 	auditView(id: string): AuditView {
 		const { audit } = this.#account(id);

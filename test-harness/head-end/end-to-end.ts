@@ -550,9 +550,15 @@ export class EndToEnd {
 		this.#log.rewrite();
 	}
 
-	/** Sessions, records and syncs since the start. */
-	get figures(): { sessions: number; records: number; syncs: number } {
-		return { sessions: this.#sessions.size, records: this.#log.records, syncs: this.#log.syncs };
+	/** Sessions that were heard since the start, messages kept, records and syncs of the log. */
+	get figures(): { open: number; kept: number; records: number; syncs: number } {
+		let open = 0;
+		let kept = 0;
+		for (const session of this.#sessions.values()) {
+			if (session.accepted > 0) open++;
+			for (const chain of session.chains) kept += chain.kept.length;
+		}
+		return { open, kept, records: this.#log.records, syncs: this.#log.syncs };
 	}
 
 	view(id: string): EndToEndView | undefined {

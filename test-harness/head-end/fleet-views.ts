@@ -267,6 +267,7 @@ export class FleetViews {
 			},
 			totals,
 			messages: { ...this.#fleet.messages },
+			security: this.#fleet.channel.fleetView(),
 			requests: { outstanding: this.#fetching.outstanding, waiting: this.#fetching.waiting },
 			refusals: refusalsView(this.#fleet.refusals),
 		};

@@ -2,13 +2,14 @@ import { join } from "node:path";
 import { type Status, statusName } from "../../src/bytes/status.js";
 import type { ServerClock } from "../clock.js";
 import { DAY_SECONDS, epochOf } from "../days.js";
-import type { SecurityView } from "./api.js";
+import type { FleetSecurityView, SecurityView } from "./api.js";
 import { Broadcasting } from "./broadcasting.js";
 import type { MeterChannel } from "./channel.js";
 import { EndToEnd } from "./end-to-end.js";
 import { holdExclusively } from "./exclusive-file.js";
 import { encodeDelegation, Frame, meterFrame, type NeighbourReport, type Pipe } from "./pipe.js";
 import type { Registry } from "./registry.js";
+import { refusalsView } from "./views.js";
 
 export interface SecurityOptions {
 	readonly registry: Registry;
@@ -227,6 +228,26 @@ export class Security implements MeterChannel {
 						refusals: Object.fromEntries([...report.refusals].map(([status, count]) => [statusName(status), count])),
 					}
 				: null,
+		};
+	}
+
+	/** By state of the commands, for the view of all meters. */
+	commandCounts: () => Record<string, number> = () => ({});
+
+	fleetView(): FleetSecurityView {
+		const { registry, clock } = this.#options;
+		const { records, syncs, open, kept } = this.endToEnd.figures;
+		return {
+			meters: registry.list().filter(({ isDecommissioned }) => !isDecommissioned).length,
+			open,
+			today: epochOf(clock.utcSeconds()),
+			anchorEpoch: [...this.#anchors.values()][0]?.epoch ?? null,
+			disclosed: this.broadcasting.counts.disclosed,
+			kept,
+			refusals: refusalsView(this.endToEnd.counters),
+			commands: this.commandCounts(),
+			records,
+			syncs,
 		};
 	}
 

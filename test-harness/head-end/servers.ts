@@ -54,6 +54,8 @@ export class Servers {
 		this.security = security;
 		this.headEnd = headEnd;
 		headEnd.commanding = new Commanding({ fleet: headEnd.fleet, security, registry, folder: registry.folder });
+		const { commanding } = headEnd;
+		security.commandCounts = () => commanding.counts();
 		headEnd.attacks = new Attacks({ headEnd, concentratorFolder });
 		security.isOnline = (id) => headEnd.state(id) === "online";
 		const link: { -readonly [Key in keyof HeadEndLink]: HeadEndLink[Key] } = {

@@ -4,6 +4,7 @@ import { axis, Chart, legend, tooltip } from "./charts.js";
 import { h, panel, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { type Live, request } from "./live.js";
+import { fleetSecurityPanel } from "./security.js";
 
 type Key = "id" | "state" | "power" | "voltage" | "pf" | "import" | "export" | "seen" | "offset" | "gaps" | "events";
 
@@ -258,10 +259,13 @@ export function showFleet(main: HTMLElement, live: Live): () => void {
 	);
 	table.tools.append(search);
 
+	const security = fleetSecurityPanel();
+
 	main.replaceChildren(
 		h("h1", { class: "unseen" }, "Fleet"),
 		h("div", { class: "tiles" }, ...Object.values(tiles).map((each) => each.root)),
 		powerPanel.root,
+		security.root,
 		table.root,
 	);
 
@@ -324,6 +328,7 @@ export function showFleet(main: HTMLElement, live: Live): () => void {
 	}
 
 	function status(): void {
+		security.show(live.status);
 		const totals = live.status?.totals;
 		if (!totals) return;
 		tiles.power.set(

@@ -92,8 +92,15 @@ export async function request<Answer>(
 	path: string,
 	method: "GET" | "POST" = "GET",
 	signal?: AbortSignal,
+	content?: unknown,
 ): Promise<Answer> {
-	const response = await fetch(path, { method, ...(signal ? { signal } : {}) });
+	const response = await fetch(path, {
+		method,
+		...(signal ? { signal } : {}),
+		...(content === undefined
+			? {}
+			: { headers: { "content-type": "application/json" }, body: JSON.stringify(content) }),
+	});
 	const body = (await response.json()) as Answer & { error?: string };
 	if (!response.ok) throw new Error(body.error ?? `status ${response.status}`);
 	return body;

@@ -14,6 +14,7 @@ import { STATE_WORDS, tile } from "./fleet.js";
 import * as format from "./format.js";
 import { type Live, request } from "./live.js";
 import { drawProfile } from "./profile.js";
+import { securityPanel } from "./security.js";
 import { fundamental, risingCrossing } from "./waveform.js";
 
 const CAPTURE_MILLISECONDS = 2000;
@@ -179,12 +180,15 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 	const diagnostics = panel("Diagnostics", { class: "flush" }, diagnosticTable.root);
 	diagnostics.tools.append(askButton("Read", diagnostics.note, loadDiagnostics));
 
+	const security = securityPanel(id, live);
+
 	main.replaceChildren(
 		head,
 		h("div", { class: "tiles" }, ...Object.values(tiles).map((each) => each.root)),
 		h("div", { class: "grid three" }, wave.root, phasors.root, quadrants.root),
 		h("div", { class: "grid two" }, history.root, phases.root),
 		profile.root,
+		...security.roots,
 		h("div", { class: "grid lists" }, registers.root, events.root, diagnostics.root),
 		link.root,
 	);
@@ -791,6 +795,8 @@ export function showMeter(main: HTMLElement, live: Live, id: string): () => void
 
 	async function loadMeter(): Promise<void> {
 		meter = await request<MeterView>(path, "GET", leaving.signal);
+		security.show(meter);
+		void quietly(security.refresh());
 		showHead();
 		showLink();
 	}
