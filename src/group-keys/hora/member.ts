@@ -465,16 +465,28 @@ export class HoraMember implements GroupKeyScheme {
 		return Status.notFound;
 	}
 
-	/** The meter knows that it has left a group, or the domain with all. @returns `notFound`: it was in none */
+	/**
+	 * The meter knows that it has left a group, or the domain with all: every key of theirs is wiped but today's leaf key of
+	 * the domain, which the concentrator may take it back with. @returns `notFound`: it was in none
+	 */
 	stageLeave(tree: number): Status {
 		const store = this.#store;
 		if (store.isStaged) return Status.busy; // HRM-42
 		const present = store.findJoined(store.now, tree);
 		if (present < 0) return Status.notFound; // HRM-43
+		const { bytes } = store;
 		const state = store.begin();
 		for (let i = 0; i < store.recordCount; i++) {
 			const at = store.record(state, i);
-			if (tree === DOMAIN_GROUP || at - state === present - store.now) store.clear(state, i);
+			if (tree !== DOMAIN_GROUP && at - state !== present - store.now) continue;
+			if (i !== 0) {
+				store.clear(state, i);
+				continue;
+			}
+			bytes[at + Field.flags]! &= ~FLAG_JOINED;
+			bytes.fill(0, at + Field.leaf, at + Field.ofDay);
+			bytes[at + Field.olderBy] = 0;
+			bytes.fill(0, at + Field.older, at + Field.path + KEY * store.levelsMax(DOMAIN_GROUP));
 		}
 		return Status.ok;
 	}

@@ -75,10 +75,10 @@ export class StarController implements GroupController {
 		for (const meter of leaves)
 			if (!star.members.delete(meter)) throw new InvariantError(`meter ${meter} is not in group ${group}`);
 		if (group === DOMAIN_GROUP) {
-			for (const meter of leaves) this.#individual.delete(meter);
 			for (const { meter, leafKey } of joins) {
 				if (!leafKey) throw new InvariantError("the domain needs the individual key");
-				this.#individual.set(meter, { key: leafKey.slice(), counter: 0 });
+				// Who comes back has the same key, which is for good; its counter goes on.
+				if (!this.#individual.has(meter)) this.#individual.set(meter, { key: leafKey.slice(), counter: 0 });
 			}
 		}
 		const before = [...star.members];

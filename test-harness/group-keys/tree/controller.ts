@@ -96,6 +96,8 @@ export class TreeController implements GroupController {
 	readonly #options: TreeControllerOptions;
 	readonly #ccm: Aead;
 	readonly #trees = new Map<number, Tree>();
+	/** Who was ever in the domain: who comes back is given a new leaf key, not the one for good. */
+	readonly #known = new Set<number>();
 	readonly epoch = 0;
 
 	constructor(options: TreeControllerOptions) {
@@ -169,10 +171,12 @@ export class TreeController implements GroupController {
 		}
 		const entering = joins.map(({ meter, leafKey }) => {
 			const leaf = tree.freeLeaf();
-			this.#key(tree, leaf).set(leafKey ?? this.#fresh());
+			const isCarried = leafKey === undefined || this.#known.has(meter);
+			this.#key(tree, leaf).set(isCarried ? this.#fresh() : leafKey);
+			if (group === DOMAIN_GROUP) this.#known.add(meter);
 			tree.leafOf.set(meter, leaf);
 			tree.add(leaf, 1);
-			return { meter, leaf, isCarried: leafKey === undefined };
+			return { meter, leaf, isCarried };
 		});
 		const joined = entering.map(({ leaf }) => leaf);
 		// LKH's newcomers take part in the rekey with their leaf key; the others are handed their path afterwards.
