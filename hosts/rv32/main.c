@@ -228,6 +228,7 @@ int main(void)
 	const char *why;
 	const wattlock_root *root = NULL;
 	bool makes = machine_strap->mode == MACHINE_MAKE_ROM;
+	machine_begin_work();
 	if (!makes)
 		machine_lock();
 	*(wattlock_rows *)rowsStart = (wattlock_rows){ .areaBytes = (uint32_t)(rowsEnd - rowsStart), .byteLength = FREE };
@@ -240,6 +241,7 @@ int main(void)
 		if (!root)
 			wattlock_fail(1, "%s", why);
 	}
+	machine_end_work();
 	port_open(portBytes);
 	if (makes)
 		rom_make();

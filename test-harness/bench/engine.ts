@@ -26,7 +26,7 @@ const ON: PowerOn = {
 };
 
 /** MQTT 5 as far as a meter needs it to go on: every request of these packets is granted. */
-function brokerAnswer(bytes: Uint8Array): { answer: Uint8Array; published: boolean } {
+export function brokerAnswer(bytes: Uint8Array): { answer: Uint8Array; published: boolean } {
 	const answer: number[] = [];
 	let published = false;
 	for (let at = 0; at < bytes.length; ) {
@@ -161,7 +161,7 @@ class BenchBoard implements TargetEvents {
 }
 
 /** A second of three phases and neutral, 5 A at 230 V, 50 Hz: 80 rows a cycle. */
-function waveform(): Uint8Array {
+export function waveform(): Uint8Array {
 	const rows = new Int16Array(800 * 7);
 	for (let row = 0; row < 800; row++) {
 		for (let phase = 0; phase < 3; phase++) {

@@ -1,0 +1,123 @@
+import { type Rv32Counters, type Rv32Options, Rv32Target } from "../device/rv32.js";
+import type { PowerOn, Statistics, TargetEvents } from "../device/target.js";
+import { brokerAnswer, waveform } from "./engine.js";
+
+const ON: PowerOn = {
+	nowMilliseconds: 0,
+	utcSeconds: 800_000_000,
+	sectorBytes: 4096,
+	sectorCount: 384,
+	bootReason: 0,
+	typeScriptKernel: false,
+	entropySeed: new Uint8Array(32),
+	deviceKey: new Uint8Array(32).fill(1),
+	settingsText: "{}",
+};
+
+/** A meter without keys: everything travels in clear. */
+export const PLAIN_SETTINGS = JSON.stringify({ security: "plain", identifier: "02574c0000000001" });
+
+/** One emulated board with a broker that grants everything: for what is measured of it. */
+export class Rv32Meter implements TargetEvents {
+	readonly target: Rv32Target;
+	ticks = 0;
+	/** Messages published so far. */
+	published = 0;
+	deadline = Number.NaN;
+	#answer: (() => void) | undefined;
+	#statistics: ((statistics: Statistics) => void) | undefined;
+	#fail: ((error: Error) => void) | undefined;
+
+	constructor(options: Rv32Options) {
+		this.target = new Rv32Target({ ...options, counters: true });
+	}
+
+	/** Runs `work` with a started target, and stops it. */
+	static async with<T>(options: Rv32Options, work: (meter: Rv32Meter) => Promise<T>): Promise<T> {
+		const meter = new Rv32Meter(options);
+		await meter.target.start(meter);
+		try {
+			return await Promise.race([
+				work(meter),
+				new Promise<never>((_, reject) => {
+					meter.#fail = reject;
+				}),
+			]);
+		} finally {
+			await meter.target.stop();
+		}
+	}
+
+	#ask(question: () => void): Promise<void> {
+		return new Promise((resolve) => {
+			this.#answer = resolve;
+			question();
+		});
+	}
+
+	powerOn(options: Partial<PowerOn> = {}): Promise<void> {
+		return this.#ask(() => this.target.powerOn(0, { ...ON, ...options }));
+	}
+
+	advance(untilMilliseconds: number): Promise<void> {
+		return this.#ask(() => this.target.advance(0, untilMilliseconds));
+	}
+
+	/** A load of 5 A on three phases, for ever. */
+	load(): void {
+		this.target.samples(0, 800, true, waveform());
+	}
+
+	statisticsNow(): Promise<Statistics> {
+		return new Promise((resolve) => {
+			this.#statistics = resolve;
+			this.target.queryStatistics(0);
+		});
+	}
+
+	get counters(): Rv32Counters {
+		const counters = this.target.counters(0);
+		if (!counters) throw new Error("the board has not answered yet");
+		return counters;
+	}
+
+	done(_meter: number, _now: number, deadline: number, ticks: number): void {
+		this.ticks = ticks;
+		this.deadline = deadline;
+		this.#answer?.();
+	}
+
+	linkOpen(): void {
+		this.target.linkOpened(0);
+	}
+
+	linkSend(_meter: number, bytes: Uint8Array): void {
+		const { answer, published } = brokerAnswer(bytes);
+		if (published) this.published++;
+		if (answer.length > 0) this.target.linkData(0, answer);
+	}
+
+	linkClose(): void {
+		this.target.linkClosed(0);
+	}
+
+	aborted(_meter: number, reason: number, text: string): void {
+		this.#fail?.(new Error(`aborted (${reason}): ${text}`));
+	}
+
+	failed(reason: string): void {
+		this.#fail?.(new Error(reason));
+	}
+
+	statistics(_meter: number, statistics: Statistics): void {
+		this.#statistics?.(statistics);
+	}
+
+	flashProgram(): void {}
+	flashErase(): void {}
+	output(): void {}
+	log(): void {}
+	clockSet(): void {}
+	opticalSend(): void {}
+	poweredOff(): void {}
+}

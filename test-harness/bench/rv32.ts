@@ -1,0 +1,102 @@
+import { join } from "node:path";
+import { buildRv32Image } from "../build/rv32-image.js";
+import type { Measurement } from "../commands/bench.js";
+import { ROOT } from "../root.js";
+import { tool } from "../tools.js";
+import { PLAIN_SETTINGS, Rv32Meter } from "./rv32-meter.js";
+
+/** Of rv32-firmware.ts, with what docs/DESIGN-CRYPTO.md has for the C alone. */
+const OPERATIONS: readonly (readonly [name: string, beat?: string])[] = [
+	["nothing"],
+	["sha256 64", "9,739 in C"],
+	["sha256 1024", "75,378 in C"],
+	["kdf", "5,025 in C"],
+	["hmac 64", "15,255 in C"],
+	["hkdf 32", "42,311 in C"],
+	["aes key", "6,323 in C"],
+	["aes block"],
+	["ccm seal 64", "30,498 in C"],
+	["gcm seal 64", "23,492 in C"],
+	["cmac 16", "8,527 in C"],
+	["key wrap 16"],
+	["reading 64, primitives", "46,871 in C"],
+	["reading 64, sealed by the key store"],
+	["kernel 200 rows, C"],
+	["kernel 200 rows, TypeScript"],
+];
+
+const MEGAHERTZ = 160;
+
+/** What the count would be as time, said so that nobody takes it for a measurement of a chip. */
+function asTime(instructions: number): string {
+	return `${(instructions / MEGAHERTZ / 1000).toPrecision(3)} ms at ${MEGAHERTZ} MHz if each took one cycle (computed; emulated RV32)`;
+}
+
+async function countOperations(onProgress: (text: string) => void): Promise<Measurement[]> {
+	const { path } = await buildRv32Image({
+		entry: join(ROOT, "test-harness", "bench", "rv32-firmware.ts"),
+		name: "bench",
+		onProgress,
+	});
+	return Rv32Meter.with({ image: path }, async (meter) => {
+		await meter.powerOn();
+		await meter.advance(0);
+		const run = async (name: string, times: number): Promise<{ instructions: number; ticks: number }> => {
+			const [before, ticks] = [meter.counters.instructions, meter.ticks];
+			meter.target.linkData(0, Buffer.from(`${name}|${times}`));
+			await meter.advance(0);
+			return { instructions: meter.counters.instructions - before, ticks: meter.ticks - ticks };
+		};
+		const found: Measurement[] = [];
+		for (const [name, beat] of OPERATIONS) {
+			onProgress(name);
+			await run(name, 2); // what is made at first use
+			const [few, many] = [await run(name, 4), await run(name, 24)];
+			const instructions = (many.instructions - few.instructions) / 20;
+			found.push({
+				name,
+				value: instructions,
+				unit: "instructions",
+				...(beat ? { beat } : {}),
+				note: `${((many.ticks - few.ticks) / 20).toFixed(0)} metering ticks; ${asTime(instructions)}`,
+			});
+		}
+		return found;
+	});
+}
+
+async function countMeter(onProgress: (text: string) => void): Promise<Measurement[]> {
+	const { path } = await buildRv32Image({ onProgress });
+	const seconds = 60;
+	const found: Measurement[] = [];
+	for (const typeScriptKernel of [false, true])
+		await Rv32Meter.with({ image: path }, async (meter) => {
+			const kernel = typeScriptKernel ? "kernel in TypeScript" : "kernel in C";
+			onProgress(kernel);
+			const add = (name: string, value: number, ticks: number): void => {
+				found.push({ name, value, unit: "instructions", note: `${ticks.toFixed(0)} metering ticks; ${asTime(value)}` });
+			};
+			await meter.powerOn({ settingsText: PLAIN_SETTINGS, typeScriptKernel });
+			if (!typeScriptKernel) add("boot: reset to first deadline", meter.counters.instructions, meter.ticks);
+			meter.load();
+			for (let second = 1; second <= 10; second++) await meter.advance(second * 1000);
+			const [before, ticks] = [meter.counters.instructions, meter.ticks];
+			const last = typeScriptKernel ? 15 : 10 + seconds;
+			for (let second = 11; second <= last; second++) await meter.advance(second * 1000);
+			const count = last - 10;
+			add(
+				`meter second, plain, ${kernel}`,
+				(meter.counters.instructions - before) / count,
+				(meter.ticks - ticks) / count,
+			);
+		});
+	return found;
+}
+
+export async function measure(onProgress: (text: string) => void): Promise<Measurement[]> {
+	for (const name of ["riscv64-unknown-elf-gcc", "qemu-system-riscv32"]) {
+		const { skip } = tool(name);
+		if (skip) return [{ name: "emulated RV32", value: 0, unit: "", note: skip }];
+	}
+	return [...(await countMeter(onProgress)), ...(await countOperations(onProgress))];
+}
