@@ -197,11 +197,14 @@ export class Journal {
 		for (; records > 0; records--) {
 			let newest = -1;
 			let sequence = 0;
-			for (let ring = 0; ring < this.#sectorCount; ring++)
-				if (this.#inspect(ring) === Sector.record && this.#seenSequence > sequence && this.#seenSequence < below) {
+			for (let ring = 0; ring < this.#sectorCount; ring++) {
+				const state = this.#inspect(ring);
+				if (state < 0) return Status.corrupt;
+				if (state === Sector.record && this.#seenSequence > sequence && this.#seenSequence < below) {
 					newest = ring;
 					sequence = this.#seenSequence;
 				}
+			}
 			if (newest < 0) break;
 			below = sequence;
 			const status = this.#load(newest);

@@ -3,6 +3,8 @@ import "../unit/key-store/images.test.js";
 import "../unit/key-store/witness.test.js";
 import "../unit/key-store/attach.test.js";
 import "../unit/key-store/reseed.test.js";
+import "../unit/key-store/journal.test.js";
+import "../unit/key-store/server-unicast.test.js";
 import "../unit/key-store/odometer.test.js";
 import "../property/key-store/key-store.test.js";
 import "../fuzz/key-store/messages.test.js";

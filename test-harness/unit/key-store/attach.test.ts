@@ -226,3 +226,53 @@ test("a record with a part that this firmware has no room for, or that the part 
 	assert.equal(larger.state.length, 36, "a larger one is fine");
 	assert.throws(() => openWorld(flash, new NodeCrypto(), { part: new TestPart(769) }), /768/);
 });
+
+test("a part aborts with the store: flash that refuses, a day or keys that are not taken", () => {
+	const part = new TestPart();
+	const counter = { refuses: false, value: () => 0, raiseTo: () => (counter.refuses ? Status.timedOut : Status.ok) };
+	const { store } = provisioned(new NodeCrypto(), { part, counter });
+	const before = part.state.slice();
+	counter.refuses = true;
+	part.stageGeneration();
+	assert.equal(store.commitPart(), Status.timedOut);
+	assert.equal(part.staged, undefined, "aborted");
+	assert.equal(store.stageEpoch(DAY + 1, true), Status.ok);
+	assert.equal(store.commitEpoch(), Status.timedOut);
+	assert.equal(part.staged, undefined, "aborted with the day");
+	assert.equal(store.epoch, DAY);
+	assert.equal(store.stageReseed({ ...PROVISIONING, generation: 2 }), Status.ok);
+	assert.notEqual(part.staged, undefined);
+	store.abortStaged();
+	assert.equal(part.staged, undefined, "aborted with the keys");
+	assert.deepEqual(part.state, before);
+	counter.refuses = false;
+	part.stageGeneration();
+	assert.equal(store.commitPart(), Status.ok);
+	assert.equal(part.generation, 1);
+	const { restores } = part;
+	assert.equal(store.factoryReset(), Status.ok);
+	assert.ok(part.restores > restores, "told that nothing is held");
+});
+
+test("the end of yesterday and an ATTACH leave nothing of the receiving chains of the day before", () => {
+	const crypto = new NodeCrypto();
+	const chain = (branch: 0 | 1) => {
+		const bytes = new Uint8Array(48);
+		bytes.set(dayValue(branch, DAY));
+		crypto.kdf(bytes, 0, 32, 0x77, bytes, 0, 0, bytes, 32, 16);
+		return Buffer.from(bytes.subarray(32));
+	};
+	for (const how of ["end of yesterday", "attach"]) {
+		const { store, arena, flash } = provisioned();
+		roll(store, DAY + 1);
+		for (const branch of [0, 1] as const) assert.ok(Buffer.from(arena.bytes).includes(chain(branch)), "kept");
+		if (how === "attach") {
+			const head = new Server(0, DAY + 1);
+			assert.equal(meterOpen(store, head.sealBytes(attachContent(DAY + 1), ATTACH)), "");
+		} else assert.equal(store.endYesterday(), Status.ok);
+		for (const bytes of [arena.bytes, openWorld(flash).arena.bytes]) {
+			assert.equal(Buffer.from(bytes).includes(chain(1)), false, `${how}: neighbourhood`);
+			assert.equal(Buffer.from(bytes).includes(chain(0)), how === "attach", `${how}: end to end`);
+		}
+	}
+});
