@@ -62,8 +62,8 @@ export interface BroadcastListener {
  *
  * Unverified input costs at most 2 × 96 compressions (beacon), none (broadcast), 256 eight times a minute (flash), and never
  * changes state; what waits in the slots is hashed once, when its genuine key came. All memory is made in the constructor:
- * 4 × 279 bytes for broadcasts, (d + 1) × 78 for beacons, 2 × 141 for the chains, 157 for flash commands, 120 of counters,
- * 104 of arrays that say what is where.
+ * 4 × 279 bytes for broadcasts, (d + 1) × 78 for beacons, 2 × 141 for the chains, 159 for flash commands, 96 of counters, 112
+ * that say what is where: 1 999 bytes with d = 2.
  * @see HORA sections 6, 7, 9; docs/DESIGN-BROADCAST.md
  */
 export class BroadcastReceiver {

@@ -33,7 +33,7 @@ export interface Calendar {
 	readonly levels: number;
 }
 
-/** The last verified anchor, the root of its block, and the room to verify the next: 103 bytes of arrays. */
+/** The last verified anchor, the root of its block, and the room to verify the next: 99 bytes of arrays. */
 export interface Anchor {
 	epoch: number;
 	/** T_0, 16 bytes. */

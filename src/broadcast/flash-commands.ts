@@ -54,7 +54,7 @@ export function walkFlash(
 /**
  * Flash commands: authorised now, without waiting for a key. The head end has committed to the ends of two hash chains;
  * for level c it shows x after 255 - c steps and y after c steps, so that raising c wants a preimage of the one and
- * lowering it a preimage of the other. 2 × 27 bytes of commits, 64 of tries, 39 to work with.
+ * lowering it a preimage of the other. 159 bytes: 56 of commits, 64 of tries, 39 to work with.
  * @see HORA section 7, 6
  */
 export class FlashCommands {

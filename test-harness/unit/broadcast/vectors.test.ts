@@ -24,11 +24,12 @@ import {
 import { Status } from "../../../src/bytes/status.js";
 import type { Crypto } from "../../../src/crypto/crypto.js";
 import { NobleCrypto } from "../../../src/crypto/noble-crypto.js";
+import { BroadcastBench } from "../../broadcast/bench-entry.js";
 import { SenderCrypto } from "../../broadcast/sender-crypto.js";
 import { firstKey, TeslaChain } from "../../broadcast/tesla-chain.js";
 import { NodeCrypto } from "../../crypto/node-crypto.js";
 import { ROOT } from "../../root.js";
-import { Meter, Senders } from "./world.js";
+import { CompressionCounter, Meter, Senders } from "./world.js";
 
 interface BeaconVector {
 	interval: number;
@@ -63,6 +64,7 @@ interface Vectors {
 		commit: string;
 		levels: { level: number; bytes: string }[];
 	};
+	bench: Record<"headEndKey" | "concentratorKey" | "first" | "broadcast" | "second", string>;
 }
 
 const vectors: Vectors = JSON.parse(
@@ -228,4 +230,23 @@ test("a meter acts on the vectors' flash, at each level, and at no other", () =>
 		assert.equal(meter.tell(bytesOf(bytes)), "ok");
 		assert.deepEqual(meter.names("flash"), [`7/3/${level}`]);
 	}
+});
+
+test("what the benchmark runs: a beacon and a broadcast, from their bytes to the listener", () => {
+	const { headEndKey, concentratorKey, first, broadcast, second } = vectors.bench;
+	const messages = {
+		epoch,
+		headEndKey: bytesOf(headEndKey),
+		concentratorKey: bytesOf(concentratorKey),
+		first: bytesOf(first),
+		broadcast: bytesOf(broadcast),
+		second: bytesOf(second),
+	};
+	const crypto = new CompressionCounter();
+	const bench = new BroadcastBench(crypto, messages);
+	for (let i = 0; i < 3; i++)
+		assert.equal(
+			crypto.cost(() => assert.ok(bench.run(), `run ${i}`)),
+			BroadcastBench.COMPRESSIONS,
+		);
 });

@@ -136,6 +136,9 @@ def main():
         "flash": {"slot": 7, "scope": 3, "firstInterval": 40, "lastInterval": 44, "interval": 39, "counter": 0,
                   "commit": h(bcast(0x0E, EPOCH, 39, 0, commit)),
                   "levels": [{"level": c, "bytes": h(flash(7, 3, c))} for c in (0, 1, 128, 254, 255)]},
+        "bench": {"epoch": EPOCH, "headEndKey": h(day[HES][0]), "concentratorKey": h(day[DC][0]),
+                  "first": h(beacon(EPOCH, 2, 0, 1, 1, 1)), "broadcast": h(bcast(0x0D, EPOCH, 2, 0, bytes(32))),
+                  "second": h(beacon(EPOCH, 4, 0, 1, 1, 1))},
     }, indent="\t"))
 
 
