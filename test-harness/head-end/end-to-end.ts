@@ -485,6 +485,45 @@ export class EndToEnd {
 		return true;
 	}
 
+	/**
+	 * Seals a COMMAND for a technician who brings it to the meter himself. It is durable that the index is used.
+	 * @param generation of the keys that the meter has
+	 * @param epoch the day that the meter stands at
+	 * @returns undefined when 32 messages are not acknowledged, or these keys are at another day already
+	 */
+	authorise(id: string, generation: number, epoch: number, message: Uint8Array): Uint8Array | undefined {
+		const session = this.#session(id);
+		const chain = session?.chains.find((each) => each.generation === generation);
+		if (!session || !chain || !this.#today(session, chain, epoch)) return undefined;
+		const content = this.#content;
+		content[0] = WHOLE_DAY >> 8;
+		content[1] = WHOLE_DAY & 0xff;
+		content.set(message, CONTENT_PREFIX_BYTES);
+		const byteLength = CONTENT_PREFIX_BYTES + message.length;
+		const count = chain.unicast.sealMessage(UnicastType.command, content, byteLength, this.#sealed);
+		if (count === 0) return undefined;
+		this.#log.syncNow();
+		return this.#sealed.slice(0, count);
+	}
+
+	/** The day that the keys of a generation stand at; -1: at none yet. */
+	epochOf(id: string, generation: number): number {
+		return this.#session(id)?.chains.find((each) => each.generation === generation)?.epoch ?? -1;
+	}
+
+	/**
+	 * Opens a DATA message that a technician brought from the meter.
+	 * @returns the content, prefix first; undefined when it is not of these keys
+	 */
+	openBrought(id: string, generation: number, sealed: Uint8Array): Uint8Array | undefined {
+		const chain = this.#session(id)?.chains.find((each) => each.generation === generation);
+		if (!chain?.hasState || sealed.length > this.#sealed.length) return undefined;
+		if (chain.unicast.openMessage(sealed, sealed.length, this.#content) !== Status.ok) return undefined;
+		if (chain.unicast.openedByteLength < CONTENT_PREFIX_BYTES) return undefined;
+		this.#acknowledged(chain, this.#content[0]! * 256 + this.#content[1]!);
+		return this.#content.slice(0, chain.unicast.openedByteLength);
+	}
+
 	/** Sends again what a meter has not acknowledged: it is back, or has been silent about it for too long. */
 	resend(id: string): void {
 		const session = this.#sessions.get(id);
@@ -578,6 +617,12 @@ export class EndToEnd {
 			accepted: session.accepted,
 			lastAcceptedUtcSeconds: Number.isNaN(session.lastAcceptedUtcSeconds) ? null : session.lastAcceptedUtcSeconds,
 		};
+	}
+
+	/** Where nothing waits to be sent. */
+	closeNow(): void {
+		this.#log.closeNow();
+		for (const session of this.#sessions.values()) for (const chain of session.chains) chain.state.fill(0);
 	}
 
 	async close(): Promise<void> {

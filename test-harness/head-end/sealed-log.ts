@@ -219,6 +219,12 @@ export class SealedLog {
 		return this.#next;
 	}
 
+	/** As `sync`, at once. @throws what the disk says */
+	syncNow(): void {
+		if (this.failure) throw this.failure;
+		fsyncSync(this.#file);
+	}
+
 	async #sync(): Promise<void> {
 		this.#isDirty = false;
 		this.syncs++;
@@ -235,8 +241,12 @@ export class SealedLog {
 	}
 
 	async close(): Promise<void> {
-		if (this.#file < 0) return;
 		await this.sync().catch(() => {});
+		this.closeNow();
+	}
+
+	closeNow(): void {
+		if (this.#file < 0) return;
 		closeSync(this.#file);
 		this.#file = -1;
 		this.#key.fill(0);

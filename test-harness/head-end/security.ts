@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { type Status, statusName } from "../../src/bytes/status.js";
 import type { ServerClock } from "../clock.js";
 import { DAY_SECONDS, epochOf } from "../days.js";
@@ -9,6 +8,7 @@ import { EndToEnd } from "./end-to-end.js";
 import { holdExclusively } from "./exclusive-file.js";
 import { encodeDelegation, Frame, meterFrame, type NeighbourReport, type Pipe } from "./pipe.js";
 import type { Registry } from "./registry.js";
+import { SESSIONS_NAME, sessionsLockPath, sessionsPath } from "./session-files.js";
 import { refusalsView } from "./views.js";
 
 export interface SecurityOptions {
@@ -47,7 +47,7 @@ export class Security implements MeterChannel {
 	constructor(options: SecurityOptions) {
 		this.#options = options;
 		const { registry, clock, log, pipe } = options;
-		this.#release = holdExclusively(join(registry.folder, "sessions.lock"), "the sessions of the head end");
+		this.#release = holdExclusively(sessionsLockPath(registry.folder), SESSIONS_NAME);
 		this.endToEnd = new EndToEnd({
 			registry,
 			clock,
@@ -57,7 +57,7 @@ export class Security implements MeterChannel {
 		});
 		try {
 			this.broadcasting = new Broadcasting(registry, clock, pipe, log);
-			this.endToEnd.open(join(registry.folder, "sessions.log"));
+			this.endToEnd.open(sessionsPath(registry.folder));
 		} catch (error) {
 			this.#release();
 			throw error;

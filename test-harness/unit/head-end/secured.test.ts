@@ -284,3 +284,26 @@ test("renewed keys: both generations are heard until the meter shows which it ha
 		await bench.step(1);
 		assert.equal(bench.summary(meter.id).readings, 2, "after decommissioning nothing is believed");
 	}));
+
+test("a technician's authorisation and the head end never seal under one index", () =>
+	withBench(async (bench) => {
+		const { openAuthority } = await import("../../provisioning/registry-authority.js");
+		const { FileLock } = await import("../../provisioning/sealed-file.js");
+		const { join } = await import("node:path");
+		const meter = await bench.meter();
+		await bench.step(3);
+		await meter.connect(bench.broker.url);
+		await heard(bench, meter.id);
+		await bench.settle();
+		const lock = FileLock.ofKeyFile(join(bench.registryFolder, "registry.key"), false);
+		const authority = openAuthority(bench.registryFolder, lock);
+		const message = Uint8Array.of(0xa0, 1);
+		const ask = (): Uint8Array => authority.authorise(meter.id, 1, START_EPOCH, message);
+		assert.throws(ask, /in use by process/, "while the head end runs");
+		const before = bench.security.endToEnd.view(meter.id)!.downNext;
+		await bench.stopHeadEnd();
+		assert.equal(Buffer.from(ask()).readUInt16BE(7), before, "it goes on where the head end stopped");
+		authority.close();
+		await bench.startHeadEnd();
+		assert.equal(bench.security.endToEnd.view(meter.id)!.downNext, before + 1, "and the head end behind it");
+	}));

@@ -174,8 +174,10 @@ test("the chains of authorisations outlive the command, and belong to one proces
 	})();
 	for (let i = 0; i < 3; i++) {
 		const authority = openAuthority(registry, lock);
-		assert.throws(() => openAuthority(registry, lock), /in use by process/);
 		const sealed = authority.authorise(meterId, 1, day, message);
+		const second = openAuthority(registry, lock);
+		assert.throws(() => second.authorise(meterId, 1, day, message), /in use by process/);
+		second.close();
 		indices.push(sealed[7]! * 256 + sealed[8]!);
 		assert.throws(() => authority.authorise(meterId, 1, day - 1, message), /the meter needs the day's ANCHOR/);
 		authority.close();
@@ -184,6 +186,6 @@ test("the chains of authorisations outlive the command, and belong to one proces
 	const authority = openAuthority(registry, lock);
 	authority.authorise(meterId, 1, day + 1, message);
 	for (let i = 0; i < 31; i++) authority.authorise(meterId, 1, day + 1, message);
-	assert.throws(() => authority.authorise(meterId, 1, day + 1, message), /32 authorisations of today did not reach/);
+	assert.throws(() => authority.authorise(meterId, 1, day + 1, message), /32 messages of today did not reach/);
 	authority.close();
 });
