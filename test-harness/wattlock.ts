@@ -22,9 +22,11 @@ export async function main(argv: readonly string[]): Promise<void> {
 	const { addAccuracy } = await import("./commands/accuracy.js");
 	const { addBench } = await import("./commands/bench.js");
 	const { addBuild } = await import("./commands/build.js");
+	const { addLab } = await import("./commands/lab.js");
 	const { addModdable } = await import("./commands/moddable.js");
 	const { addProvision } = await import("./commands/provision.js");
 	const { addFirmware } = await import("./commands/firmware.js");
+	const { addSize } = await import("./commands/size.js");
 	for (const add of [
 		addStart,
 		addTest,
@@ -32,9 +34,11 @@ export async function main(argv: readonly string[]): Promise<void> {
 		addBench,
 		addCheck,
 		addBuild,
+		addLab,
 		addModdable,
 		addProvision,
 		addFirmware,
+		addSize,
 	]) {
 		const command = add(program);
 		command
