@@ -12,8 +12,8 @@ const HOW =
 
 /** A loader of herdsman's modules, or why a test that needs them skips. Looked up as a package, then in `HERDSMAN`. */
 export function herdsman():
-	| { load(path: string): unknown; loadConverters(): unknown; skip: false }
-	| { load(path: string): never; loadConverters(): never; skip: string } {
+	| { load(path: string): unknown; loadConverters(path: string): unknown; skip: false }
+	| { load(path: string): never; loadConverters(path: string): never; skip: string } {
 	const places = [import.meta.url];
 	const folder = process.env["HERDSMAN"];
 	if (folder) places.push(join(resolve(folder), "package.json"));
@@ -26,7 +26,7 @@ export function herdsman():
 			const root = found.slice(0, found.lastIndexOf("zigbee-herdsman") + "zigbee-herdsman".length);
 			return {
 				load: (path) => require(path === "" ? found : join(root, "dist", path)) as unknown,
-				loadConverters: () => require("zigbee-herdsman-converters") as unknown,
+				loadConverters: (path) => require(`zigbee-herdsman-converters${path}`) as unknown,
 				skip: false,
 			};
 		} catch {

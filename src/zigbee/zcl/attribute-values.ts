@@ -236,9 +236,12 @@ export class AttributeValues {
 	}
 }
 
-/** Hundredths; without load it is not known. Never outside -100 to 100, where a host drops the whole attribute. */
+/**
+ * Hundredths, never outside -100 to 100, where a host drops the whole attribute. Without load it is 1 by convention: a
+ * failure here would make a host throw away the other attributes of the same answer.
+ */
 function powerFactor(active: number, apparent: number): number {
-	if (!(apparent > 0)) return Number.NaN;
+	if (apparent === 0) return 100;
 	return Math.max(-100, Math.min(100, Math.round((active / apparent) * 100)));
 }
 
