@@ -79,7 +79,8 @@ export interface LabOptions {
 const BATCH = 16;
 const SAMPLES = 8;
 const GROUP_SLOTS = 256;
-const JOIN_AT_ONCE = 128;
+/** A day has at most 255 generations of a tree. */
+const CHANGES_TO_FILL = 64;
 
 /** CATCHUP-REQ, HORA section 8. */
 const REQUEST_BYTES = 35;
@@ -114,11 +115,12 @@ class Bench {
 			...more,
 		});
 		this.#below = seededNumbers(seed, `bench ${n}`);
-		for (let meter = 0; meter < n; meter += JOIN_AT_ONCE) {
+		const atOnce = Math.ceil(n / CHANGES_TO_FILL);
+		for (let meter = 0; meter < n; meter += atOnce) {
 			this.world.change(
 				DOMAIN_GROUP,
 				[],
-				Array.from({ length: Math.min(JOIN_AT_ONCE, n - meter) }, (_, i) => meter + i),
+				Array.from({ length: Math.min(atOnce, n - meter) }, (_, i) => meter + i),
 			);
 			this.world.recorded.length = 0;
 			if (meter % 4096 === 0) onProgress(`${scheme.entry.name}: ${meter} of ${n} meters have joined`);
@@ -199,6 +201,7 @@ function runScheme(scheme: ControlledScheme, n: number, options: LabOptions): { 
 	if (!isStar(scheme))
 		for (const evicted of [1, 4, 16, 64].filter((count) => count < n / 4)) {
 			onProgress(`${name}, n ${n}: batches of ${evicted}`);
+			world.nextDay();
 			const rounds = n > 4096 ? 8 : 24;
 			const counts: number[] = [];
 			let bytes = 0;
@@ -246,7 +249,12 @@ function runWithGroups(scheme: ControlledScheme, options: LabOptions): GroupsRow
 	// Who sits where decides how much of the path is new: each group in an order of its own.
 	for (const group of [1, 2, 3]) {
 		const left = [...members];
-		while (left.length > 0) world.change(group, [], left.splice(below(left.length), 1));
+		while (left.length > 0)
+			world.change(
+				group,
+				[],
+				Array.from({ length: 4 }, () => left.splice(below(left.length), 1)[0]!),
+			);
 	}
 	const { member, broadcastBytes } = bench.measure(() => world.change(DOMAIN_GROUP, [evicted], []));
 	for (const group of [1, 2, 3]) world.assertAgreement(group, "evicted from all");

@@ -5,6 +5,7 @@ import { TreeLabel } from "../../../src/group-keys/hora/labels.js";
 import {
 	CIPHERTEXT_BYTES,
 	CONFIRM_BYTES,
+	GENERATIONS_MAX,
 	HoraType,
 	REKEY_HEADER_BYTES,
 	slotBytes,
@@ -121,7 +122,13 @@ export class HoraTree {
 		while (this.settle(2 * this.slots));
 	}
 
+	/** Throws when the day has had its 255 generations: gd has one byte, and who made them could batch (4.1 rule 6). */
 	tick(): void {
+		if (this.gd >= GENERATIONS_MAX) throw new InvariantError("a day has at most 255 generations: batch");
+		this.#advance();
+	}
+
+	#advance(): void {
 		if (this.g - this.#settled >= LAG_MAX) this.settleAll();
 		this.g++;
 		this.gd++;
@@ -129,7 +136,7 @@ export class HoraTree {
 
 	/** The day roll: nodes tick, leaves are those of the new day. */
 	startDay(leafKeyOf: (slot: number, into: Uint8Array, offset: number) => void): void {
-		this.tick();
+		this.#advance();
 		this.gd = 0;
 		for (let slot = 0; slot < this.slots; slot++) {
 			const leaf = this.slots + slot;
