@@ -17,12 +17,14 @@ export interface BroadcastBenchMessages {
 const DOMAIN = 0x1234;
 const INTERVAL_SECONDS = 900;
 
+/** Of KDF and hash, in each `run`. */
+export const BROADCAST_BENCH_COMPRESSIONS = 12;
+
 /**
  * For benchmarks on any engine, XS included: nothing of Node. Each call of `run` starts anew and takes a beacon, a broadcast
- * and the beacon that discloses the keys of both, up to handing them on: `COMPRESSIONS` of KDF and hash.
+ * and the beacon that discloses the keys of both, up to handing them on.
  */
 export class BroadcastBench implements BroadcastListener {
-	static readonly COMPRESSIONS = 12;
 	readonly #receiver: BroadcastReceiver;
 	readonly #messages: BroadcastBenchMessages;
 	#heard = 0;
