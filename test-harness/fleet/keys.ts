@@ -21,6 +21,8 @@ export interface FleetKeysOptions {
 	readonly teslaIntervalSeconds: number;
 	readonly domain: number;
 	readonly calendarRoot: RegistryOptions["calendarRoot"];
+	/** LMS public key of firmware, 56 bytes; absent: the meters take no firmware. */
+	readonly updateKey?: Uint8Array;
 	/** Secrets are drawn from it; absent: from the system. */
 	readonly seed?: number;
 }
@@ -49,6 +51,7 @@ export class FleetKeys {
 			teslaIntervalSeconds: options.teslaIntervalSeconds,
 			calendarRoot: options.calendarRoot,
 			concentrators: [{ identity: 1, domain: options.domain }],
+			...(options.updateKey === undefined ? {} : { updateKey: options.updateKey }),
 			...(random === undefined
 				? {}
 				: { random: (byteLength: number) => random.bytes(new Uint8Array(byteLength)) as Uint8Array }),

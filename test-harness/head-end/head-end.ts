@@ -18,6 +18,7 @@ import { MeterClocks } from "./meter-clocks.js";
 import { MeterState } from "./meter-state.js";
 import { Sending } from "./sending.js";
 import { type Store, StoreError } from "./store.js";
+import type { Updates } from "./updates.js";
 
 export interface HeadEndOptions {
 	readonly clock: ServerClock;
@@ -41,6 +42,8 @@ export class HeadEnd {
 	commanding: Commanding | undefined;
 	/** Absent where messages are not secured. */
 	attacks: Attacks | undefined;
+	/** Absent where messages are not secured: no firmware is sent in clear. */
+	updates: Updates | undefined;
 	readonly #allow: ReadonlySet<string> | undefined;
 	readonly #clocks: MeterClocks;
 	readonly #fetching: Fetching;
@@ -203,6 +206,10 @@ export class HeadEnd {
 				if (!this.commanding) return Status.badKind;
 				status = this.commanding.onMessage(meter.id, this.fleet.opened.slice(0, byteLength));
 				break;
+			case Kind.updateStatus:
+				if (!this.updates) return Status.badKind;
+				status = this.updates.onStatus(meter.id, this.fleet.openedView, byteLength);
+				break;
 			default:
 				return Status.badKind;
 		}
@@ -212,6 +219,7 @@ export class HeadEnd {
 		if (kind === Kind.hello) {
 			meter.onlineFlag = true;
 			channel.resend(meter.id);
+			this.updates?.onHello(meter.id);
 		}
 		this.#fetching.enqueueAll(meter);
 		return Status.ok;

@@ -12,6 +12,7 @@ import { ATTACK_KINDS } from "./attacks.js";
 import { buildPage } from "./build-page.js";
 import type { Order } from "./command-orders.js";
 import type { Commanding } from "./commanding.js";
+import { addFirmwareRoutes } from "./firmware-routes.js";
 import type { Change } from "./fleet.js";
 import type { HeadEnd } from "./head-end.js";
 import { StoreError } from "./store.js";
@@ -328,6 +329,7 @@ export class HttpServer {
 				throw error;
 			}
 		});
+		addFirmwareRoutes(server, headEnd, () => this.#mayAct());
 		server.get("/api/live", { websocket: true }, (socket) => this.#join(socket));
 	}
 

@@ -8,6 +8,7 @@ import { decodeLink, decodeReport, Frame, frameMeter, METER_FRAME_BYTES } from "
 import type { Registry } from "./registry.js";
 import { Security } from "./security.js";
 import type { Store } from "./store.js";
+import { Updates } from "./updates.js";
 
 export interface ServersOptions {
 	readonly clock: ServerClock;
@@ -54,6 +55,7 @@ export class Servers {
 		this.security = security;
 		this.headEnd = headEnd;
 		headEnd.commanding = new Commanding({ fleet: headEnd.fleet, security, registry, folder: registry.folder });
+		headEnd.updates = new Updates({ fleet: headEnd.fleet, registry, folder: registry.folder });
 		const { commanding } = headEnd;
 		security.commandCounts = () => commanding.counts();
 		headEnd.attacks = new Attacks({ headEnd, concentratorFolder });
@@ -96,6 +98,7 @@ export class Servers {
 		this.concentrator?.start();
 		this.security?.start();
 		this.headEnd.commanding?.start();
+		this.headEnd.updates?.start();
 	}
 
 	setLink(link: ConcentratorLink): void {
@@ -143,6 +146,7 @@ export class Servers {
 		this.headEnd.close();
 		await this.concentrator?.close();
 		this.headEnd.commanding?.close();
+		this.headEnd.updates?.close();
 		await this.security?.close();
 	}
 }
