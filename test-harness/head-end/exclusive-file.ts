@@ -10,6 +10,16 @@ function isAlive(pid: number): boolean {
 	}
 }
 
+/** When a process began, in ticks since the computer did; empty where that cannot be told. A pid comes again, this does not. */
+function startOf(pid: number): string {
+	try {
+		const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+		return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+	} catch {
+		return "";
+	}
+}
+
 /** Who holds `path`: a pid, or 0 when nobody does. A file that a dead process left is removed. */
 function holder(path: string): number {
 	let text: string;
@@ -21,7 +31,9 @@ function holder(path: string): number {
 	const pid = Number.parseInt(text, 10);
 	// An empty file is one that is being written this very moment, or whose writer died at once: the caller tries again.
 	if (Number.isNaN(pid)) return -1;
-	if (pid === process.pid || isAlive(pid)) return pid;
+	const started = text.split(" ")[1]?.trim() ?? "";
+	const isSame = started === "" || startOf(pid) === "" || startOf(pid) === started;
+	if (isSame && (pid === process.pid || isAlive(pid))) return pid;
 	try {
 		unlinkSync(path);
 	} catch {
@@ -45,7 +57,7 @@ export function holdExclusively(path: string, what: string, waitMilliseconds = 0
 	for (;;) {
 		try {
 			const file = openSync(path, "wx", 0o600);
-			writeSync(file, `${process.pid}\n`);
+			writeSync(file, `${process.pid} ${startOf(process.pid)}\n`);
 			closeSync(file);
 			held.add(path);
 			return () => {

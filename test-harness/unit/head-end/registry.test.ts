@@ -130,6 +130,10 @@ test("two processes change one registry, and neither undoes the other", () => {
 	release();
 	writeFileSync(`${registryPath(folder)}.test`, "4194304999\n"); // of a process that is no more
 	holdExclusively(`${registryPath(folder)}.test`, "the test")();
+	writeFileSync(`${registryPath(folder)}.test`, `${process.ppid} 1\n`); // its pid is another one's now
+	holdExclusively(`${registryPath(folder)}.test`, "the test")();
+	writeFileSync(`${registryPath(folder)}.test`, `${process.ppid}\n`);
+	assert.throws(() => holdExclusively(`${registryPath(folder)}.test`, "the test"), /in use by process/);
 });
 
 test("a delegated block gives its sixteen days, and no seed is the same for two meters", () => {
