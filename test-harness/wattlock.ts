@@ -22,6 +22,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 	const { addAccuracy } = await import("./commands/accuracy.js");
 	const { addBench } = await import("./commands/bench.js");
 	const { addBuild } = await import("./commands/build.js");
+	const { addCalibrate } = await import("./commands/calibrate.js");
 	const { addLab } = await import("./commands/lab.js");
 	const { addModdable } = await import("./commands/moddable.js");
 	const { addProvision } = await import("./commands/provision.js");
@@ -34,6 +35,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 		addBench,
 		addCheck,
 		addBuild,
+		addCalibrate,
 		addLab,
 		addModdable,
 		addProvision,

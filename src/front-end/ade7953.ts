@@ -64,23 +64,25 @@ const POWER_UP_MILLISECONDS = 100;
 const SETTLE_MILLISECONDS = 50;
 const TRIES = 3;
 
-const SETTINGS: readonly (readonly [register: number, byteLength: number])[] = Object.freeze([
-	[Register.config, 2],
-	[Register.lineCycleMode, 1],
-	[Register.gainVoltage, 1],
-	[Register.gainCurrentA, 1],
-	[Register.gainCurrentB, 1],
-	[Register.noLoadActive, 3],
-	[Register.noLoadReactive, 3],
-	[Register.disableNoLoad, 1],
-	[Register.powerGainA, 3],
-	[Register.reactiveGainA, 3],
-	[Register.powerGainB, 3],
-	[Register.reactiveGainB, 3],
-	[Register.phaseA, 2],
-	[Register.phaseB, 2],
-	[Register.writeProtect, 1],
+const SETTINGS: readonly number[] = Object.freeze([
+	Register.config,
+	Register.lineCycleMode,
+	Register.gainVoltage,
+	Register.gainCurrentA,
+	Register.gainCurrentB,
+	Register.noLoadActive,
+	Register.noLoadReactive,
+	Register.disableNoLoad,
+	Register.powerGainA,
+	Register.reactiveGainA,
+	Register.powerGainB,
+	Register.reactiveGainB,
+	Register.phaseA,
+	Register.phaseB,
+	Register.writeProtect,
 ]);
+/** Bytes of each of them. */
+const SETTING_BYTES: readonly number[] = Object.freeze([2, 1, 1, 1, 1, 3, 3, 1, 3, 3, 3, 3, 2, 2, 1]);
 
 const Step = Object.freeze({ start: 0, golden: 1, poll: 2 } as const);
 type Step = (typeof Step)[keyof typeof Step];
@@ -310,8 +312,7 @@ export class Ade7953 implements FrontEnd {
 		status = this.#write(Register.disableNoLoad, 1, 0x07); // as the thresholds demand
 		if (status !== Status.ok) return status;
 		for (let i = 0; i < SETTINGS.length; i++) {
-			const [register, byteLength] = SETTINGS[i]!;
-			status = this.#write(register, byteLength, this.#values[i]!);
+			status = this.#write(SETTINGS[i]!, SETTING_BYTES[i]!, this.#values[i]!);
 			if (status !== Status.ok) return status;
 		}
 		return Status.ok;
