@@ -304,3 +304,14 @@ test("another concentrator with another chain: an authenticated key replaces wha
 	assert.equal(meter.tell(senders.beacon()), "clockInvalid");
 	assert.equal(ALL_DOMAINS, 0xffff);
 });
+
+test("even a time that is behind opens no interval whose key is held", () => {
+	const { senders, meter } = started();
+	beacons(senders, meter, 3);
+	const attacker = new Attacker(senders);
+	const behind = (senders.clock.now - 2 * 900) * 1000;
+	assert.equal(meter.receiver.headEndTime(meter.now, behind, 0), Status.ok);
+	assert.equal(meter.receiver.concentratorTime(meter.now, behind, 0), Status.ok);
+	assert.equal(meter.tell(attacker.forge(senders.number - 2, 9)), "expired");
+	assert.equal(meter.tell(attacker.beaconByConcentrator(senders.number - 2, 255, new Uint8Array(16))), "expired");
+});
