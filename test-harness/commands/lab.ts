@@ -30,7 +30,7 @@ export function addLab(program: Command): Command {
 		.option("--schemes <names>", `"all", or some of ${NAMES.join(", ")}`, listOf("all", ...NAMES), ["all"])
 		.option("--n <sizes>", "members of the domain: powers of two, separated by commas", sizes, [256, 1024, 16_384])
 		.option("--seed <number>", "seed of keys and choices", integer(0, 4_294_967_295), 1)
-		.option("--scale", "the controller of a million leaves, too: about half a minute and 80 MB", false)
+		.option("--scale", "the controller of a million leaves, too: about a minute and 80 MB", false)
 		.option("--json <file>", "write the figures there")
 		.option("--html <file>", "write tables and plots there")
 		.action(

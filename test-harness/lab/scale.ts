@@ -43,7 +43,7 @@ export function runScale(levels: number, seed: number, onProgress: (text: string
 		tree.patch(1, 0, [slot], false, draw);
 		return performance.now() - before;
 	};
-	for (let i = 0; i < 40; i++) evict(); // the compiler warms up
+	for (let i = 0; i < 12; i++) evict(); // the compiler warms up
 	onProgress(`${tree.slots} leaves: settling`);
 	const settleStart = performance.now();
 	tree.settleAll();
@@ -65,5 +65,5 @@ export function runScale(levels: number, seed: number, onProgress: (text: string
 
 export function writeScale(scale: Scale): string {
 	const ms = (value: number) => `${value.toFixed(2)} ms`;
-	return `controller, ${scale.leaves} leaves: ${scale.bytesPerSlot.toFixed(2)} B a slot; one eviction ${ms(scale.evictMillisecondsMean)} (most ${ms(scale.evictMillisecondsMax)}), with 100 generations of ticks owed ${ms(scale.owedMilliseconds)}; settling 40 generations in idle time ${ms(scale.settleMilliseconds)}; filling ${ms(scale.fillMilliseconds)}\n`;
+	return `controller, ${scale.leaves} leaves: ${scale.bytesPerSlot.toFixed(2)} B a slot; one eviction ${ms(scale.evictMillisecondsMean)} (most ${ms(scale.evictMillisecondsMax)}), with 100 generations of ticks owed ${ms(scale.owedMilliseconds)}; settling 12 generations in idle time ${ms(scale.settleMilliseconds)}; filling ${ms(scale.fillMilliseconds)}\n`;
 }

@@ -68,6 +68,14 @@ export class HoraTree {
 		for (let node = 1; node < this.slots; node++) random(this.keys, KEY * node);
 	}
 
+	/** Goes on from arrays that were settled at generation `g`. */
+	resume(g: number, gd: number, lastPatch: number): void {
+		this.g = g;
+		this.gd = gd;
+		this.lastPatch = lastPatch;
+		this.#settled = g;
+	}
+
 	get memoryBytes(): number {
 		return this.keys.length + this.stamps.length + this.occupied.length;
 	}
