@@ -36,7 +36,7 @@ const settings = {
 	tsconfigFile: "none.json",
 	concurrency: 1,
 	// The suite takes seconds, and a mutant that runs for ever should not take minutes.
-	timeoutMS: 15_000,
+	timeoutMS: 5_000,
 	timeoutFactor: 1.5,
 	tempDirName: "build/mutation/tmp",
 	reporters: ["clear-text", "json", "progress-append-only"],
