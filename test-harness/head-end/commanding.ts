@@ -40,7 +40,7 @@ export interface CommandingOptions {
 
 const CHECK_SECONDS = 2;
 /** A command that was sealed and neither answered nor kept any more (a day began) is sealed anew after this time. */
-const RETRY_SECONDS = 120;
+const RETRY_SECONDS = 30;
 const BROADCAST_RETRY_SECONDS = 600;
 const GRACE_SECONDS = 600;
 /** Questions for audit rows in one check, over all meters, and how long one waits for its answer. */
