@@ -30,7 +30,7 @@ const ROM_HEADER_BYTES = 32;
 const ROM_SEGMENT = 200;
 const ROM_MADE = 201;
 /** Where the root machine is made, twice, with this much memory. */
-const ROM_BASES = [0x8800_0000, 0x9000_0000] as const;
+export const ROM_BASES = [0x8800_0000, 0x9000_0000] as const;
 const ROM_MEGABYTES = 512;
 
 /** What the parts of an image take in flash, in bytes. */
@@ -93,13 +93,13 @@ export function emulatorArguments(
 
 export const EMULATOR = "qemu-system-riscv32";
 
-interface Segment {
+export interface Segment {
 	readonly start: number;
 	readonly end: number;
 	readonly bytes: Buffer;
 }
 
-interface Made {
+export interface Made {
 	readonly segments: readonly Segment[];
 	readonly root: number;
 	readonly slots: number;
@@ -135,48 +135,89 @@ function makeRom(image: string, romBase: number): Promise<Made> {
 	});
 }
 
+interface Relocated {
+	readonly bytes: Buffer;
+	readonly root: number;
+	readonly pointers: number;
+	readonly partBytes: readonly number[];
+}
+
+/** Bytes of a slot; one that is free in the root machine (rom.c): nothing but the ID 0x7FFF. */
+const SLOT_BYTES = 16;
+const FREE_SLOT = Buffer.from("000000000000ff7f0000000000000000", "hex");
+/** The parts that rom.c hands over: what the engine allocated one by one, stack and slots, chunks. */
+const SLOTS_PART = 1;
+
+/** Where the words of a part go when free slots are left out: an offset for each unit, -1 for what is left out. */
+class Packing {
+	readonly byteLength: number;
+	readonly #unit: number;
+	readonly #offsets: Int32Array;
+
+	constructor(bytes: Buffer, leaveOutFree: boolean) {
+		this.#unit = leaveOutFree ? SLOT_BYTES : 4;
+		this.#offsets = new Int32Array(bytes.length / this.#unit + 1);
+		let at = 0;
+		for (let from = 0; from < bytes.length; from += this.#unit) {
+			const isFree = leaveOutFree && FREE_SLOT.compare(bytes, from, from + SLOT_BYTES) === 0;
+			this.#offsets[from / this.#unit] = isFree ? -1 : at;
+			if (!isFree) at += this.#unit;
+		}
+		this.#offsets[bytes.length / this.#unit] = at; // the end can be pointed at
+		this.byteLength = at;
+	}
+
+	/** @returns -1 for what is left out */
+	offsetOf(offset: number): number {
+		const to = this.#offsets[Math.floor(offset / this.#unit)]!;
+		return to < 0 ? -1 : to + (offset % this.#unit);
+	}
+}
+
 /**
  * Moves what was made in memory to its place in flash. Words that the two runs have in common stay; those that differ by
- * the distance of the two places are pointers. Anything else would be a mistake, and stops the build.
+ * the distance of the two places are pointers. Anything else would be a mistake, and stops the build. Free slots are left
+ * out; a pointer at one is a mistake too.
  * @param place address of the first segment in flash; the others follow, each at a multiple of 16
  */
-export function relocate(first: Made, second: Made, place: number): { bytes: Buffer; root: number; pointers: number } {
+export function relocate(first: Made, second: Made, place: number): Relocated {
 	const distance = (ROM_BASES[1] - ROM_BASES[0]) >>> 0;
 	if (first.segments.length !== second.segments.length) throw new Error("two runs made different root machines");
-	const places: number[] = [];
 	let end = place;
-	for (const [index, { bytes, start }] of first.segments.entries()) {
-		const other = second.segments[index]!;
-		if (other.bytes.length !== bytes.length || other.start - start !== distance)
+	const parts = first.segments.map(({ start, end: sourceEnd, bytes }, index) => {
+		const twin = second.segments[index]!;
+		if (twin.bytes.length !== bytes.length || twin.start - start !== distance || bytes.length % 4 !== 0)
 			throw new Error(
-				`two runs made different root machines: part ${index} has ${bytes.length} and ${other.bytes.length} bytes`,
+				`two runs made different root machines: part ${index} has ${bytes.length} and ${twin.bytes.length} bytes`,
 			);
-		places.push(end);
-		end += (bytes.length + 15) & ~15;
-	}
+		const packing = new Packing(bytes, index === SLOTS_PART);
+		const part = { start, end: sourceEnd, bytes, twin: twin.bytes, packing, place: end };
+		end += (packing.byteLength + 15) & ~15;
+		return part;
+	});
 	const moved = (pointer: number, where: string): number => {
-		const index = first.segments.findIndex(({ start, end: last }) => pointer >= start && pointer <= last);
-		if (index < 0) throw new Error(`a pointer ${where} leads to 0x${pointer.toString(16)}, which is not kept`);
-		return places[index]! + pointer - first.segments[index]!.start;
+		const part = parts.find((one) => pointer >= one.start && pointer <= one.end);
+		const offset = part?.packing.offsetOf(pointer - part.start) ?? -1;
+		if (!part || offset < 0)
+			throw new Error(`a pointer ${where} leads to 0x${pointer.toString(16)}, which is not kept`);
+		return part.place + offset;
 	};
 	const result = Buffer.alloc(end - place);
 	let pointers = 0;
-	for (const [index, { bytes, start }] of first.segments.entries()) {
-		const other = second.segments[index]!.bytes;
-		const at = places[index]! - place;
-		bytes.copy(result, at);
-		for (let offset = 0; offset + 4 <= bytes.length; offset += 4) {
-			const word = bytes.readUInt32LE(offset);
-			const twin = other.readUInt32LE(offset);
-			if (word === twin) continue;
-			const where = `at 0x${(start + offset).toString(16)} (part ${index}, offset ${offset})`;
-			if ((twin - word) >>> 0 !== distance)
+	for (const [index, part] of parts.entries()) {
+		for (let offset = 0; offset < part.bytes.length; offset += 4) {
+			const to = part.packing.offsetOf(offset);
+			if (to < 0) continue;
+			const [word, twin] = [part.bytes.readUInt32LE(offset), part.twin.readUInt32LE(offset)];
+			const where = `at 0x${(part.start + offset).toString(16)} (part ${index}, offset ${offset})`;
+			if (word !== twin && (twin - word) >>> 0 !== distance)
 				throw new Error(`a word ${where} is 0x${word.toString(16)} in one run and 0x${twin.toString(16)} in the other`);
-			result.writeUInt32LE(moved(word, where), at + offset);
-			pointers++;
+			if (word !== twin) pointers++;
+			result.writeUInt32LE(word === twin ? word : moved(word, where), part.place - place + to);
 		}
 	}
-	return { bytes: result, root: moved(first.root, "to the root"), pointers };
+	const partBytes = parts.map(({ packing }) => packing.byteLength);
+	return { bytes: result, root: moved(first.root, "to the root"), pointers, partBytes };
 }
 
 /** Writes a file of a whole chip that takes only what is in it. */
@@ -236,7 +277,7 @@ export async function buildRv32Image(options: FirmwareOptions = {}): Promise<Rv3
 	const whole = Buffer.concat([head, header, rom.bytes]);
 	const imageMax = code.symbols.get("__image_end")! - IMAGE_FLASH;
 	if (whole.length > imageMax) throw new UserError(`the image has ${whole.length} bytes, the flash ${imageMax}`);
-	const [tables, slots, chunks] = first.segments.map(({ bytes }) => bytes.length);
+	const [tables, slots, chunks] = rom.partBytes;
 	const startValues = ["__data_start", "__data_end"].map((symbol) => code.symbols.get(symbol)!);
 	const image = {
 		digest: createHash("sha256").update(whole).digest("hex"),
