@@ -1,5 +1,12 @@
+import { Status } from "../../src/bytes/status.js";
+import { KeyStore } from "../../src/key-store/key-store.js";
+import type { DeviceKey } from "../../src/platform/device-key.js";
+import type { NorFlash } from "../../src/platform/flash.js";
+import { SparseFlash } from "../board/sparse-flash.js";
+import { NodeCrypto } from "../crypto/node-crypto.js";
 import { type Rv32Counters, type Rv32Options, Rv32Target } from "../device/rv32.js";
 import type { PowerOn, Statistics, TargetEvents } from "../device/target.js";
+import { scenarioProvisioning } from "../key-store/scenario.js";
 import { brokerAnswer, waveform } from "./engine.js";
 
 const ON: PowerOn = {
@@ -14,8 +21,10 @@ const ON: PowerOn = {
 	settingsText: "{}",
 };
 
+const IDENTIFIER = Buffer.from(scenarioProvisioning(1, 0).id).toString("hex");
+export const SECURED_SETTINGS = JSON.stringify({ security: "secured", identifier: IDENTIFIER });
 /** A meter without keys: everything travels in clear. */
-export const PLAIN_SETTINGS = JSON.stringify({ security: "plain", identifier: "02574c0000000001" });
+export const PLAIN_SETTINGS = JSON.stringify({ security: "plain", identifier: IDENTIFIER });
 
 /** One emulated board with a broker that grants everything: for what is measured of it. */
 export class Rv32Meter implements TargetEvents {
@@ -53,6 +62,34 @@ export class Rv32Meter implements TargetEvents {
 			this.#answer = resolve;
 			question();
 		});
+	}
+
+	/** Puts keys into the flash, as a factory does before the first start. */
+	provision(): void {
+		const flash = new SparseFlash(ON.sectorBytes, ON.sectorCount);
+		const chip: NorFlash = {
+			sectorBytes: ON.sectorBytes,
+			sectorCount: ON.sectorCount,
+			read(address, into, byteLength) {
+				flash.read(address, into, byteLength);
+				return Status.ok;
+			},
+			program(address, from, byteLength) {
+				flash.program(address, from.subarray(0, byteLength));
+				return Status.ok;
+			},
+			erase(sectorIndex) {
+				flash.erase(sectorIndex);
+				return Status.ok;
+			},
+		};
+		const fuses: DeviceKey = { copyTo: (into, offset) => into.set(ON.deviceKey, offset) };
+		const store = new KeyStore(new NodeCrypto(), chip, fuses);
+		store.open();
+		const epoch = Math.floor(ON.utcSeconds / 86_400);
+		const status = store.provision({ ...scenarioProvisioning(1, epoch), calendarFirstEpoch: epoch });
+		if (status !== Status.ok) throw new Error(`not provisioned: ${status}`);
+		for (const { address, bytes } of flash.pieces()) this.target.flashLoad(0, address, bytes);
 	}
 
 	powerOn(options: Partial<PowerOn> = {}): Promise<void> {
