@@ -66,6 +66,9 @@ export class Pzem004tChip implements SerialPeer, Device {
 		if (nowMilliseconds - this.#receivedAt > FRAME_GAP_MILLISECONDS) this.#received.length = 0;
 		this.#receivedAt = nowMilliseconds;
 		this.#received.push(byte);
+		// these two are shorter, and neither is for a meter
+		const code = this.#received[1];
+		if (code === 0x41 || code === 0x42) this.#line.illegal("PZEM-004T: calibration, or reset of its energy");
 		if (this.#received.length < 8) return;
 		const frame = this.#received.splice(0);
 		if (crcOf(frame) === 0) this.#question(frame, nowMilliseconds);
