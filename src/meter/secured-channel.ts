@@ -93,6 +93,8 @@ export class SecuredChannel implements Channel, BroadcastListener {
 	#retryMilliseconds = CATCHUP_RETRY_FIRST_MILLISECONDS;
 	#anchorDue = 0;
 	#anchorRetryMilliseconds = ANCHOR_RETRY_FIRST_MILLISECONDS;
+	/** As the last question told it. */
+	#askedHead = 0;
 	#isConnected = false;
 	#isWitnessed = false;
 	/** When yesterday's chains go, if the clock does not say it sooner; Infinity: there are none. */
@@ -220,7 +222,8 @@ export class SecuredChannel implements Channel, BroadcastListener {
 
 	#askCatchUp(nowMilliseconds: number, into: Uint8Array): number {
 		const store = this.#store;
-		this.#trailerView.setUint32(CATCHUP_REQUEST_HEAD, store.headSequence);
+		this.#askedHead = store.headSequence;
+		this.#trailerView.setUint32(CATCHUP_REQUEST_HEAD, this.#askedHead);
 		this.#trailerView.setUint16(CATCHUP_REQUEST_DOWN_NEXT, store.downIndex(Branch.neighbourhood));
 		return this.#ask(nowMilliseconds, this.#catchUpQuestion, Branch.neighbourhood, UnicastType.catchUpRequest, into);
 	}
@@ -344,7 +347,9 @@ export class SecuredChannel implements Channel, BroadcastListener {
 		question.askedAt = Number.NaN;
 		question.due = Number.POSITIVE_INFINITY;
 		this.#retryMilliseconds = CATCHUP_RETRY_FIRST_MILLISECONDS;
-		status = store.witness(this.#catchUp.head);
+		// Against the head that the question told: what was written since then would hide as many records that were put back.
+		const { head } = this.#catchUp;
+		status = store.witness(head > this.#askedHead ? Math.max(head, store.headSequence + 1) : head);
 		if (status !== Status.ok) {
 			this.#log.line(
 				`keys: ${statusName(status)}: flash has record ${store.headSequence}, the concentrator saw ${this.#catchUp.head}; new keys by the optical port`,

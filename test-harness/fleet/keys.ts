@@ -60,6 +60,10 @@ export class FleetKeys {
 
 	/** Gives keys to every board whose flash holds none; a kept store has them. */
 	provision(boards: readonly VirtualBoard[]): void {
+		this.registry.batch(() => this.#provision(boards));
+	}
+
+	#provision(boards: readonly VirtualBoard[]): void {
 		const { domain, epoch } = this.#options;
 		const file = createDeviceFile();
 		for (const board of boards) {
