@@ -183,7 +183,9 @@ class Play {
 			if (bound.isSet) assert.ok(bound.milliseconds(meter.now) >= senders.clock.now * 1000, `U is behind: ${replay}`);
 		for (const { what, name, payload } of meter.heard.splice(0)) {
 			const key = `${what} ${name}`;
-			assert.ok(!this.#acted.has(key), `${key} twice: ${replay}`);
+			// A stolen concentrator shows its own keys early: after power loss its beacon may come again. They are its to say.
+			if (what === "broadcast" || !this.#days.isConcentratorStolen)
+				assert.ok(!this.#acted.has(key), `${key} twice: ${replay}`);
 			this.#acted.add(key);
 			assert.notEqual(payload, EVIL, replay);
 			if (what === "broadcast") assert.equal(this.sent.get(name), payload, `${name}: ${replay}`);
