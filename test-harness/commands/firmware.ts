@@ -195,8 +195,61 @@ function addInspect(group: Command): void {
 		});
 }
 
+function addTrust(group: Command): void {
+	group
+		.command("trust")
+		.description("tell a head end's registry which key signs firmware; meters get it with their next keys")
+		.argument("<key>", "public.key, or the folder that has it")
+		.requiredOption("--registry <folder>", "of the head end")
+		.option("--passphrase-file <file>", "first line: what the registry is sealed with")
+		.option("--key-file <file>", "instead of a passphrase")
+		.action(async (path: string, options: LockOptions & { registry: string }) => {
+			const { openLock } = await import("../provisioning/sealed-file.js");
+			const { readPublicKey } = await import("../signer/signer-folder.js");
+			const { Registry } = await import("../head-end/registry.js");
+			const key = readPublicKey(path);
+			if (!Registry.exists(options.registry))
+				throw new UserError(`there is no registry in ${options.registry}: wattlock provision make begins one`);
+			const lock = await openLock(options, false);
+			try {
+				const registry = Registry.open(options.registry, lock);
+				try {
+					registry.setUpdateKey(key);
+					const before = registry.list().filter(({ isDecommissioned }) => !isDecommissioned).length;
+					say(`${options.registry}: firmware is signed with ${key.subarray(8, 24).toString("hex")}`);
+					if (before > 0) say(`${before} meters have keys already: they get this one when their keys are renewed`);
+				} finally {
+					registry.close();
+				}
+			} finally {
+				lock.close();
+			}
+		});
+}
+
+function addSend(group: Command): void {
+	group
+		.command("send")
+		.description("hand an image to a running head end, which brings it to meters, and watch; Ctrl-C ends the watching")
+		.requiredOption("--image <file>", "what `firmware sign` wrote")
+		.option("--url <url>", "of the head end's page", "http://127.0.0.1:8080")
+		.option("--meters <list>", "identifiers, separated by commas; default: all", (text) => text.split(","))
+		.option("--no-activate", "bring it there, and start it later with another send")
+		.option("--no-wait", "do not watch")
+		.action(async (options: { image: string; url: string; meters?: string[]; activate: boolean; wait: boolean }) => {
+			const { sendFirmware } = await import("../head-end/sending-firmware.js");
+			process.exitCode = await sendFirmware({ ...options, bytes: read(options.image), say, progress, progressEnd });
+		})
+		.addHelpText(
+			"after",
+			"\nExit codes: 0 every meter has it (and runs it), 1 one has not, 2 it could not be ordered.",
+		);
+}
+
 export function addFirmware(program: Command): Command {
-	const group = program.command("firmware").description("firmware images: make keys, sign, verify, look inside");
-	for (const add of [addKeygen, addSign, addVerify, addInspect]) add(group);
+	const group = program
+		.command("firmware")
+		.description("firmware images: make keys, sign, verify, look inside, send to meters");
+	for (const add of [addKeygen, addSign, addVerify, addInspect, addTrust, addSend]) add(group);
 	return group;
 }

@@ -102,6 +102,8 @@ export interface UpdatesOptions {
 }
 
 const STEP_SECONDS = 1;
+/** What was sent is written so often; the rest of the state at once. */
+const SAVE_SECONDS = 10;
 /** With the question after them well within the meter's window of 32: other commands find room. */
 const BLOCKS_AT_ONCE = 16;
 /** More than these wait for their turn: the way to the meters belongs to readings, too. */
@@ -173,6 +175,8 @@ export class Updates {
 	readonly #view = new DataView(this.#outgoing.buffer);
 	#requestId = randomInt(0x1_0000);
 	#isDirty = false;
+	#savedSeconds = 0;
+	#isCounting = false;
 
 	/** @throws UserError when the state is damaged */
 	constructor(options: UpdatesOptions) {
@@ -197,7 +201,7 @@ export class Updates {
 	}
 
 	close(): void {
-		this.#isDirty = this.#updates.size > 0;
+		this.#isDirty ||= this.#isCounting;
 		this.#saveIfDirty();
 	}
 
@@ -393,6 +397,7 @@ export class Updates {
 			if (update.unanswered < UNANSWERED_MAX) underWay++;
 			this.#goOn(update, meter);
 		}
+		if (this.#isCounting && this.#fleet.clock.utcSeconds() >= this.#savedSeconds + SAVE_SECONDS) this.#isDirty = true;
 		this.#saveIfDirty();
 	}
 
@@ -593,6 +598,7 @@ export class Updates {
 			return false;
 		}
 		this.#fleet.messages.sent++;
+		this.#isCounting = true;
 		record.commands++;
 		record.commandBytes += byteLength;
 		return true;
@@ -623,6 +629,8 @@ export class Updates {
 	#saveIfDirty(): void {
 		if (!this.#isDirty) return;
 		this.#isDirty = false;
+		this.#isCounting = false;
+		this.#savedSeconds = this.#fleet.clock.utcSeconds();
 		this.#file.save({ version: 1, updates: [...this.#updates.values()].map(({ record }) => record) });
 	}
 }
