@@ -28,7 +28,7 @@ const settings = {
 	coverageAnalysis: "perTest",
 	buildCommand: `node --import tsx test-harness/mutation/bundle.ts ${room}`,
 	mutate,
-	ignorePatterns: ["/build", "/docs", "/hosts", "/out", "*.log"],
+	ignorePatterns: ["/build", "/docs", "/out", "*.log"],
 	// What a message says is no behaviour; frozen tables have no order.
 	mutator: { excludedMutations: ["StringLiteral"] },
 	disableTypeChecks: true,
