@@ -25,6 +25,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 	const { addCalibrate } = await import("./commands/calibrate.js");
 	const { addLab } = await import("./commands/lab.js");
 	const { addModdable } = await import("./commands/moddable.js");
+	const { addAir } = await import("./commands/air.js");
 	const { addProvision } = await import("./commands/provision.js");
 	const { addFirmware } = await import("./commands/firmware.js");
 	const { addSize } = await import("./commands/size.js");
@@ -38,6 +39,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 		addCalibrate,
 		addLab,
 		addModdable,
+		addAir,
 		addProvision,
 		addFirmware,
 		addSize,
