@@ -9,7 +9,8 @@ import type { PowerOn, Statistics, TargetEvents } from "../device/target.js";
 import { scenarioProvisioning } from "../key-store/scenario.js";
 import { brokerAnswer, waveform } from "./engine.js";
 
-const ON: PowerOn = {
+/** How it is switched on, unless told otherwise. */
+export const ON: PowerOn = {
 	nowMilliseconds: 0,
 	utcSeconds: 800_000_000,
 	sectorBytes: 4096,
@@ -33,6 +34,9 @@ export class Rv32Meter implements TargetEvents {
 	/** Messages published so far. */
 	published = 0;
 	deadline = Number.NaN;
+	readonly flash = new SparseFlash(ON.sectorBytes, ON.sectorCount);
+	/** False after a power cut, which ends any wait. */
+	isOn = false;
 	#answer: (() => void) | undefined;
 	#statistics: ((statistics: Statistics) => void) | undefined;
 	#fail: ((error: Error) => void) | undefined;
@@ -64,12 +68,12 @@ export class Rv32Meter implements TargetEvents {
 		});
 	}
 
-	/** Puts keys into the flash, as a factory does before the first start. */
-	provision(): void {
-		const flash = new SparseFlash(ON.sectorBytes, ON.sectorCount);
-		const chip: NorFlash = {
-			sectorBytes: ON.sectorBytes,
-			sectorCount: ON.sectorCount,
+	/** What its flash holds, for someone who has the chip in hand. */
+	get chip(): NorFlash {
+		const { flash } = this;
+		return {
+			sectorBytes: flash.sectorBytes,
+			sectorCount: flash.sectorCount,
 			read(address, into, byteLength) {
 				flash.read(address, into, byteLength);
 				return Status.ok;
@@ -83,16 +87,27 @@ export class Rv32Meter implements TargetEvents {
 				return Status.ok;
 			},
 		};
+	}
+
+	/** The keys in flash, opened as the meter would. */
+	openKeys(): KeyStore {
 		const fuses: DeviceKey = { copyTo: (into, offset) => into.set(ON.deviceKey, offset) };
-		const store = new KeyStore(new NodeCrypto(), chip, fuses);
-		store.open();
+		const store = new KeyStore(new NodeCrypto(), this.chip, fuses);
+		const status = store.open();
+		if (status !== Status.ok && status !== Status.notFound) throw new Error(`keys do not open: ${status}`);
+		return store;
+	}
+
+	/** Puts keys into the flash, as a factory does before the first start. */
+	provision(): void {
 		const epoch = Math.floor(ON.utcSeconds / 86_400);
-		const status = store.provision({ ...scenarioProvisioning(1, epoch), calendarFirstEpoch: epoch });
+		const status = this.openKeys().provision({ ...scenarioProvisioning(1, epoch), calendarFirstEpoch: epoch });
 		if (status !== Status.ok) throw new Error(`not provisioned: ${status}`);
-		for (const { address, bytes } of flash.pieces()) this.target.flashLoad(0, address, bytes);
 	}
 
 	powerOn(options: Partial<PowerOn> = {}): Promise<void> {
+		this.isOn = true;
+		for (const { address, bytes } of this.flash.pieces()) this.target.flashLoad(0, address, bytes);
 		return this.#ask(() => this.target.powerOn(0, { ...ON, ...options }));
 	}
 
@@ -150,11 +165,21 @@ export class Rv32Meter implements TargetEvents {
 		this.#statistics?.(statistics);
 	}
 
-	flashProgram(): void {}
-	flashErase(): void {}
+	flashProgram(_meter: number, address: number, bytes: Uint8Array): void {
+		this.flash.program(address, bytes);
+	}
+
+	flashErase(_meter: number, sectorIndex: number): void {
+		this.flash.erase(sectorIndex);
+	}
+
+	poweredOff(): void {
+		this.isOn = false;
+		this.#answer?.();
+	}
+
 	output(): void {}
 	log(): void {}
 	clockSet(): void {}
 	opticalSend(): void {}
-	poweredOff(): void {}
 }
