@@ -123,7 +123,7 @@ export interface Ade7953Configuration {
  * LAST_ADD and LAST_RWDATA. After configuration everything is read back, write protection goes on, and the chip's own
  * checksum over its settings is kept: when it differs, or the RESET interrupt stands, the chip restarted and all is
  * written again. Phase and power gain are the chip's; gains of U and I and the offset are applied here.
- * Memory: SPI 4 chunks, 22 bytes (I2C 9 chunks, 30); 2 arrays of values.
+ * Memory on XS: 170 slots, 936 bytes of chunks.
  * @see Analog Devices ADE7953 data sheet Rev. B: tables 13 to 25, pages 18 (power-up), 57 and 58 (communication
  * verification, checksum) were read; scales, SPI and I2C framing and AP_NOLOAD from the same sheet through public drivers
  */
@@ -169,6 +169,8 @@ export class Ade7953 implements FrontEnd {
 			const ohms = (microohms[i] ?? 0) / 1_000_000;
 			if (!(ohms > 0)) throw new InvariantError("ADE7953 current sensor");
 			const watts = (FULL_SCALE_VOLTS * dividerRatio * FULL_SCALE_VOLTS) / ohms;
+			if ((this.#powerWattsMax / watts) * FULL_SCALE_ENERGY * this.#pollMilliseconds >= (COUNTS_MAX / 2) * 1000)
+				throw new InvariantError("ADE7953: its energy registers would turn over between two polls");
 			this.#amperesPerCount[i] = FULL_SCALE_VOLTS / ohms / FULL_SCALE_RMS;
 			this.#wattsPerCount[i] = watts / FULL_SCALE_POWER;
 			const milliwattHours = watts / FULL_SCALE_ENERGY / 3.6;

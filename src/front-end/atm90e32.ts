@@ -118,7 +118,7 @@ export interface Atm90e32Configuration {
  * be faster than that. Values of two words are read high, low, high. The chip measures nothing behind a reset until it
  * is enabled, so what its energy registers hold is always ours; a running chip that still has our settings (the
  * processor restarted) is not reset, and what it counted meanwhile is taken. MeterEn and the chip's digest over its
- * settings are compared at each poll. Memory: 3 chunks, 190 bytes.
+ * settings are compared at each poll. Memory on XS: 175 slots, 1 024 bytes of chunks.
  * @see Atmel M90E32AS datasheet 46003 and application note 46103A: parts were found in public places; the register list
  * through the public drivers of ESPHome and CircuitSetup (MIT); PQGain, Phi and 0.01 impulse from general knowledge of it
  */

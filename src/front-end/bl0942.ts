@@ -82,7 +82,7 @@ export interface Bl0942Configuration {
  * A single register (READ, register) answers 3 bytes and NOT (command + register + bytes); a write (0xA8 | address,
  * register, 3 bytes, check) is not answered, so each is read back. The packet is taken only when MODE, read after it,
  * still is ours: a chip that restarted reads 0x87. Its counter then began at 0 and counted without sign; that energy is
- * taken with the sign of WATT, and the configuration is written again. Memory: 5 chunks, 95 bytes.
+ * taken with the sign of WATT, and the configuration is written again. Memory on XS: 144 slots, 472 bytes of chunks.
  *
  * The phase between the channels cannot be corrected in this chip.
  * @see Shanghai Belling BL0942 datasheet V1.06, sections 3 (registers) and 4 (UART); read through the public

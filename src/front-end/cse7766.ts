@@ -56,7 +56,7 @@ export interface Cse7766Configuration {
  *
  * Coefficients are constants of the chip: a frame is believed when they are those of the frame before, which no damage
  * that passes the 8-bit sum repeats. No direction: power and energy are magnitudes, all counted as import. A power cycle
- * out of range is no load: power 0, and CF stands. Memory: 3 chunks, 64 bytes.
+ * out of range is no load: power 0, and CF stands. Memory on XS: 112 slots, 384 bytes of chunks.
  *
  * The phase between the channels cannot be corrected in this chip.
  * @see Chipsea CSE7766 User Manual Rev. 1.2 (2017-08), sections 3.4 (serial port), 3.6 (CF), 3.7 (calculation): its

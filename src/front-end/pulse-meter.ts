@@ -73,7 +73,7 @@ const POWER_MILLISECONDS = 10_000;
  * a pulse. Power is pulses over the time between two of our readings, over at least 20 pulses or 10 s: one pulse in a
  * second is no power. No pulse for long: not more than one pulse over that time. More pulses than the largest power
  * could make are noise and refused. No direction; no frequency; no line to the chip that could fail visibly: a missing
- * chip reads as no load and no voltage, and the voltage says which. Memory: no chunk, about 60 slots.
+ * chip reads as no load and no voltage, and the voltage says which. Memory on XS: 108 slots, 288 bytes of chunks.
  * @see `HLW8012`, `BL0937` above
  */
 export class PulseMeter implements FrontEnd {

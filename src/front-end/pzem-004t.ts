@@ -53,7 +53,7 @@ export interface Pzem004tConfiguration {
  * |        9 |    1 | alarm        | 0xFFFF: over the threshold of holding register 1 |
  *
  * 0x42 would set the energy to 0 and 0x41 the module's calibration: never sent. A total that goes back is refused, and
- * believed when it comes twice (somebody else reset it). No direction. Memory: 3 chunks, 72 bytes.
+ * believed when it comes twice (somebody else reset it). No direction. Memory on XS: 120 slots, 408 bytes of chunks.
  * The phase between the channels cannot be corrected in this module; its own calibration is not documented.
  * @see Peacefair "PZEM-004T V3.0 User Manual", sections 1 and 2; the wrap at 10 000 kWh follows from its range
  */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { crc32 } from "../../src/bytes/crc.js";
 import type { Device } from "./bench.js";
 import type { I2cBus, I2cPeer, SpiBus, SpiPeer } from "./buses.js";
 import type { Mains } from "./mains.js";
@@ -205,8 +205,8 @@ export class Ade7953Chip implements SpiPeer, I2cPeer, Device {
 	#checksum(): number {
 		if ((this.#values.get(0x102)! & 0x0100) === 0) return 0xffff_ffff;
 		if (this.#digest !== undefined) return this.#digest;
-		const text = [...this.#values].sort(([a], [b]) => a - b).join();
-		this.#digest = createHash("sha256").update(text).digest().readUInt32BE();
+		const bytes = new Uint8Array(Float64Array.from([...this.#values].sort(([a], [b]) => a - b).flat()).buffer);
+		this.#digest = crc32(bytes, 0, bytes.length);
 		return this.#digest;
 	}
 

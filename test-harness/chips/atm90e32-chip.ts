@@ -1,4 +1,4 @@
-import { crc32 } from "node:zlib";
+import { crc32 } from "../../src/bytes/crc.js";
 import type { Device } from "./bench.js";
 import type { SpiBus, SpiPeer } from "./buses.js";
 import type { Mains } from "./mains.js";
@@ -104,7 +104,8 @@ export class Atm90e32Chip implements SpiPeer, Device {
 	#read(register: number): number {
 		if (register === 0x78) return this.#lastData;
 		if (register === 0x7a) {
-			this.#digest ??= crc32(Buffer.from(new Uint16Array([...this.#settings].flat()).buffer)) & 0xffff;
+			const bytes = new Uint8Array(Uint16Array.from([...this.#settings].flat()).buffer);
+			this.#digest ??= crc32(bytes, 0, bytes.length) & 0xffff;
 			return this.#digest;
 		}
 		if (register === 0x7f) return this.#access;

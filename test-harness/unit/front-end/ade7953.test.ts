@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Status } from "../../../src/bytes/status.js";
+import { InvariantError, Status } from "../../../src/bytes/status.js";
 import { Ade7953 } from "../../../src/front-end/ade7953.js";
 import { GAIN_ONE_Q24 } from "../../../src/front-end/front-end.js";
 import { Ade7953Chip } from "../../chips/ade7953-chip.js";
@@ -41,6 +41,11 @@ for (const kind of ["spi", "i2c"] as const) {
 			assert.ok(Math.abs(driver.reading.phases[0]!.currentMilliamperes - 5000) < 2, "current");
 		}
 		assert.ok(Math.abs(driver.reading.frequencyMillihertz - 50_000) < 12, `${driver.reading.frequencyMillihertz}`);
+		assert.throws(
+			() => driver.configure({ dividerRatio: RATIO, microohms: MICROOHMS, pollMilliseconds: 60_000 }),
+			InvariantError,
+			"half a turn between polls",
+		);
 		assert.equal(chip.setting(0x040), 7, "protected");
 		assert.equal(chip.setting(0x120), 0x30, "the required setting");
 	});
