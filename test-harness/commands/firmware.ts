@@ -217,7 +217,8 @@ function addTrust(group: Command): void {
 					registry.setUpdateKey(key);
 					const before = registry.list().filter(({ isDecommissioned }) => !isDecommissioned).length;
 					say(`${options.registry}: firmware is signed with ${key.subarray(8, 24).toString("hex")}`);
-					if (before > 0) say(`${before} meters have keys already: they get this one when their keys are renewed`);
+					if (before > 0)
+						say(`meters that have keys already: ${before}; they get this one when their keys are renewed`);
 				} finally {
 					registry.close();
 				}

@@ -41,6 +41,7 @@ export function addStart(program: Command): Command {
 			"failures at seeded times: broker,concentrator,power",
 			listOf("broker", "concentrator", "power"),
 		)
+		.option("--update-key <path>", "public.key of `firmware keygen`: the meters take firmware signed with it")
 		.option("--plain", "no keys: everything travels in clear, to compare costs with")
 		.option(
 			"--tesla-interval <seconds>",

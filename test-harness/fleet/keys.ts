@@ -42,6 +42,8 @@ export class FleetKeys {
 		this.#lock = FileLock.ofKeyFile(this.keyFile, !existsSync(this.keyFile));
 		if (Registry.exists(options.folder)) {
 			this.registry = Registry.open(options.folder, this.#lock);
+			if (options.updateKey !== undefined && !Buffer.from(options.updateKey).equals(this.registry.updateKey))
+				throw new UserError("the meters of this store were given another update key: name an empty --store");
 			return;
 		}
 		const random = options.seed === undefined ? undefined : new Random(options.seed, "secrets of the head end");

@@ -15,6 +15,7 @@ import { calendarRoot } from "../provisioning/calendar-root.js";
 import { writeReport } from "../reports/report.js";
 import type { RunResult } from "../reports/run-result.js";
 import { ROOT } from "../root.js";
+import { readPublicKey } from "../signer/signer-folder.js";
 import { UserError } from "../user-error.js";
 import { Auditor } from "./auditor.js";
 import { CHAOS_KINDS, Chaos, type ChaosKind, planChaos } from "./chaos.js";
@@ -59,6 +60,8 @@ export interface StartOptions {
 	readonly plain?: boolean;
 	/** Interval of the TESLA chains, s. Default 900, in real time 60. */
 	readonly teslaInterval?: number;
+	/** File or folder of the public key of firmware; absent: the meters take no firmware. */
+	readonly updateKey?: string;
 	/** Use recorded waveforms where the shared data are there. Default true. */
 	readonly recorded?: boolean;
 	/** No lines but errors. */
@@ -337,7 +340,7 @@ async function runWorld(run: Run, stop: { isAsked: () => boolean }): Promise<num
 
 /** The registry of a secured run, new or that of a kept store. */
 function openKeys(run: Run): FleetKeys | undefined {
-	const { plain, teslaInterval } = run.options;
+	const { plain, teslaInterval, updateKey } = run.options;
 	if (plain === true) return undefined;
 	return new FleetKeys({
 		folder: join(run.store, "head-end"),
@@ -346,6 +349,7 @@ function openKeys(run: Run): FleetKeys | undefined {
 		teslaIntervalSeconds: teslaInterval ?? (run.isRealTime ? 60 : 900),
 		domain: DOMAIN,
 		calendarRoot,
+		...(updateKey === undefined ? {} : { updateKey: readPublicKey(updateKey) }),
 		...(run.isStoreKept ? {} : { seed: run.seed }),
 	});
 }

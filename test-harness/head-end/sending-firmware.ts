@@ -19,6 +19,12 @@ export interface SendFirmwareOptions {
 	readonly pollMilliseconds?: number;
 }
 
+/** So long the head end may be away while it is watched: it may start anew, and goes on by itself. */
+const AWAY_SECONDS_MAX = 60;
+
+/** Nobody answers. */
+class AwayError extends UserError {}
+
 const DONE: ReadonlySet<string> = new Set(["confirmed", "stored"]);
 
 /**
@@ -40,9 +46,19 @@ export async function sendFirmware(options: SendFirmwareOptions): Promise<number
 	say(`ordered for ${meters.length} meters`);
 	if (!options.wait) return 0;
 	const told = new Map<string, UpdateView>();
+	let heardAt = performance.now();
 	while (told.size < meters.length) {
 		await sleep(options.pollMilliseconds ?? 1000);
-		const { updates } = await ask<{ updates: UpdateView[] }>(base, "GET", "/api/firmware");
+		let updates: UpdateView[];
+		try {
+			({ updates } = await ask<{ updates: UpdateView[] }>(base, "GET", "/api/firmware"));
+			heardAt = performance.now();
+		} catch (error) {
+			const awaySeconds = (performance.now() - heardAt) / 1000;
+			if (!(error instanceof AwayError) || awaySeconds > AWAY_SECONDS_MAX) throw error;
+			options.progress(`the head end has been away for ${awaySeconds.toFixed(0)} s`);
+			continue;
+		}
 		const mine = updates.filter((update) => meters.includes(update.meter));
 		for (const update of mine) {
 			if (update.image !== image.image)
@@ -92,7 +108,7 @@ async function ask<T>(base: string, method: string, path: string, given?: Uint8A
 					}),
 		});
 	} catch {
-		throw new UserError(`no head end answers at ${base}: name it with --url`);
+		throw new AwayError(`no head end answers at ${base}: name it with --url`);
 	}
 	const result = (await answer.json().catch(() => ({}))) as T & { error?: string };
 	if (!answer.ok) throw new UserError(`the head end refuses: ${result.error ?? `HTTP ${answer.status}`}`);

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { FirmwareTarget, UPDATE_BLOCK_BYTES } from "../../src/messages/firmware-update.js";
 import { DEFAULT_SETTINGS } from "../../src/meter/settings.js";
 import { FIRMWARE_MINOR, FIRMWARE_VERSION, SECURITY_VERSION } from "../../src/meter/version.js";
@@ -20,6 +21,7 @@ import { Monitor } from "../fleet/monitor.js";
 import { planFleet } from "../fleet/plan.js";
 import { World } from "../fleet/world.js";
 import type { MeterSummaryView, MeterView } from "../head-end/api.js";
+import { sendFirmware } from "../head-end/sending-firmware.js";
 import type { ImageView, UpdateView } from "../head-end/updates.js";
 import { calendarRoot } from "../provisioning/calendar-root.js";
 import { ROOT } from "../root.js";
@@ -183,7 +185,19 @@ test("two meters on XS get new firmware over the head end; power and head end fa
 		world.erases.clear();
 		world.programmedBytes.clear();
 		const orderedAt = world.nowMilliseconds;
-		for (const id of ids) await http("POST", `/api/meters/${id}/firmware`, { image: kept.image, activate: true });
+		const lines: string[] = [];
+		const sent = sendFirmware({
+			bytes: file,
+			url: `http://127.0.0.1:${headEnd.httpPort}/`,
+			activate: true,
+			wait: true,
+			say: (line) => lines.push(line),
+			progress: () => {},
+			progressEnd: () => {},
+			pollMilliseconds: 100,
+		});
+		sent.catch(() => {}); // looked at in the end
+		while (!lines.some((line) => line.startsWith("ordered"))) await sleep(10);
 
 		// ---- the transfer, with a power cut for one meter and a kill -9 of the head end
 		const endedAt = new Map<string, number>();
@@ -213,6 +227,8 @@ test("two meters on XS get new firmware over the head end; power and head end fa
 			}
 		}
 		assert.ok(wasCut && wasKilled, "both failures were made");
+		assert.equal(await sent, 0, lines.join("\n"));
+		assert.equal(lines.filter((line) => /: confirmed \(/.test(line)).length, METERS, lines.join("\n"));
 
 		// ---- both run the new firmware for good, and have measured without a gap
 		for (const board of world.boards) world.cutPower(board, 0, 0, 5000);

@@ -5,11 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { FirmwareTarget } from "../../../src/messages/firmware-update.js";
+import { createDeviceFile } from "../../../src/provisioning/device-file.js";
+import { Registry } from "../../head-end/registry.js";
+import { calendarRoot } from "../../provisioning/calendar-root.js";
 import { FileLock } from "../../provisioning/sealed-file.js";
 import { ROOT } from "../../root.js";
 import { decodeImageFile } from "../../signer/image-file.js";
 import { lmsParameters } from "../../signer/lms-tree.js";
 import { SignerFolder } from "../../signer/signer-folder.js";
+import { TestKey } from "../firmware-update/world.js";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "wattlock-firmware-"));
 after(() => rmSync(FOLDER, { recursive: true }));
@@ -92,4 +96,32 @@ test("image files: cut anywhere, or changed in their types, they are refused and
 			assert.match((error as Error).message, /^x /, `byte ${place}`);
 		}
 	}
+});
+
+test("trust tells a registry the key, and what meters already have; send says who does not answer", () => {
+	const lock = FileLock.ofKeyFile(at("registry.key"), true);
+	const key = new TestKey("trusted");
+	writeFileSync(at("trusted.key"), key.publicKey);
+	const registry = Registry.create(at("registry"), lock, {
+		calendarFirstEpoch: 9000,
+		calendarLevels: 2,
+		calendarRoot,
+		concentrators: [{ identity: 1, domain: 1 }],
+	});
+	registry.addMeter("02574c0000000001", 1, 1, 9000, createDeviceFile());
+	registry.close();
+	const trusted = run("trust", at("trusted.key"), "--registry", at("registry"), "--key-file", at("registry.key"));
+	assert.equal(trusted.status, 0, trusted.error);
+	assert.match(trusted.out, new RegExp(key.identifier.toString("hex")));
+	assert.match(trusted.out, /meters that have keys already: 1;/);
+	const again = Registry.open(at("registry"), lock);
+	assert.deepEqual(Buffer.from(again.updateKey), key.publicKey, "the key is in the registry");
+	again.close();
+	lock.close();
+	const nowhere = run("trust", at("trusted.key"), "--registry", at("nowhere"), "--key-file", at("registry.key"));
+	assert.equal(nowhere.status, 2);
+	assert.match(nowhere.error, /^wattlock: there is no registry in [^\n]*\n$/);
+	const away = run("send", "--image", at("trusted.key"), "--url", "http://127.0.0.1:1");
+	assert.equal(away.status, 2);
+	assert.match(away.error, /^wattlock: no head end answers at [^\n]*\n$/);
 });
