@@ -148,7 +148,7 @@ export class CalibrationProcedure {
 	 */
 	begin(reference: Reference): Status {
 		const point = this.point;
-		if (point === undefined || this.state !== CalibrationState.waiting) return Status.outOfOrder; // CLB-1
+		if (point === undefined || this.state !== CalibrationState.waiting) return Status.outOfOrder; // CPR-1
 		const current = (this.#base.currentMilliamperes * point.currentPermille) / 1000;
 		const power = ((reference.voltageMillivolts * current) / 1000) * Math.cos((point.angleDegrees * Math.PI) / 180);
 		const isWanted =
@@ -157,7 +157,7 @@ export class CalibrationProcedure {
 			Math.abs(reference.powerMilliwatts / power - 1) <= 2 * LOAD_TOLERANCE &&
 			reference.frequencyMillihertz >= 45_000 &&
 			reference.frequencyMillihertz <= 65_000;
-		if (!isWanted) return Status.badValue; // CLB-2
+		if (!isWanted) return Status.badValue; // CPR-2
 		this.#reference = reference;
 		this.#toSettle = this.#settings.settleReadings;
 		this.#taken = this.#voltage = this.#current = this.#power = 0;
@@ -198,7 +198,7 @@ export class CalibrationProcedure {
 		const point = CALIBRATION_POINTS[this.#index]!;
 		const error = (this.#power / reference.powerMilliwatts - 1) * 1_000_000;
 		this.errorsPpm[this.#index] = error;
-		if (!(this.#voltage > 0 && this.#current > 0 && this.#power > 0)) return Status.badValue; // CLB-3: nothing measured, or reversed
+		if (!(this.#voltage > 0 && this.#current > 0 && this.#power > 0)) return Status.badValue; // CPR-3: nothing measured, or reversed
 		let status: Status = Status.ok;
 		if (point.kind === PointKind.gain) status = this.#gain(reference);
 		else if (point.kind === PointKind.offset) status = this.#offset(reference);
@@ -206,7 +206,7 @@ export class CalibrationProcedure {
 		else {
 			const isStrict = this.#target.abilities.phase || point.angleDegrees === 0;
 			const limit = isStrict ? point.limitPpm : LIMIT_WITHOUT_PHASE_PPM;
-			if (!(Math.abs(error) <= limit)) return Status.badTag; // CLB-4: the verification failed
+			if (!(Math.abs(error) <= limit)) return Status.badTag; // CPR-4: the verification failed
 		}
 		if (status !== Status.ok) return status;
 		this.#index++;
@@ -238,7 +238,7 @@ export class CalibrationProcedure {
 		const { found } = this;
 		const gain = (this.#firstPower - reference.powerMilliwatts) / (this.#firstRaw - this.#raw());
 		const offset = gain * this.#firstRaw - this.#firstPower;
-		if (!(Math.abs(offset) <= OFFSET_SPAN * this.#firstPower)) return Status.badValue; // CLB-5
+		if (!(Math.abs(offset) <= OFFSET_SPAN * this.#firstPower)) return Status.badValue; // CPR-5
 		found.powerGainQ24 = Math.round(gain * GAIN_ONE_Q24);
 		found.powerOffsetMilliwatts = Math.round(offset);
 		return this.#apply();
@@ -252,7 +252,7 @@ export class CalibrationProcedure {
 		const late = Math.atan((cosine - this.#power / apparent) / sine);
 		const nanoseconds = (late / (2 * Math.PI * reference.frequencyMillihertz)) * 1e12;
 		found.phaseDelayNanoseconds = Math.round(found.phaseDelayNanoseconds + nanoseconds);
-		if (!(Math.abs(found.phaseDelayNanoseconds) <= DELAY_MAX_NANOSECONDS)) return Status.badValue; // CLB-5
+		if (!(Math.abs(found.phaseDelayNanoseconds) <= DELAY_MAX_NANOSECONDS)) return Status.badValue; // CPR-5
 		found.powerGainQ24 = Math.round(found.powerGainQ24 * Math.cos(late));
 		return this.#apply();
 	}
@@ -260,7 +260,7 @@ export class CalibrationProcedure {
 	#apply(): Status {
 		const { voltageGainQ24, currentGainQ24, powerGainQ24 } = this.found;
 		if (!isGainCredible(voltageGainQ24) || !isGainCredible(currentGainQ24) || !isGainCredible(powerGainQ24))
-			return Status.badValue; // CLB-5
+			return Status.badValue; // CPR-5
 		return this.#target.setCalibration(this.#phase, this.found);
 	}
 }
