@@ -37,6 +37,7 @@ import {
 
 const CATCHUP_RETRY_FIRST_MILLISECONDS = 10_000;
 const CATCHUP_RETRY_MAX_MILLISECONDS = 600_000;
+const CATCHUP_SPACING_MILLISECONDS = 600_000;
 /** After a new day the questions of a domain are spread over this time. */
 const SPREAD_MILLISECONDS = 60_000;
 /** So many messages without a sign of the head end, and the meter asks for one. */
@@ -208,6 +209,12 @@ export class SecuredChannel implements Channel, BroadcastListener {
 			this.#anchorRetryMilliseconds = Math.min(2 * this.#anchorRetryMilliseconds, ANCHOR_RETRY_MAX_MILLISECONDS);
 			return encodeAnchorRequest(this.#store.domain, this.#anchor, into);
 		}
+		// Beacons that do not fit: forged ones can ask for this, so not more often than HORA 4.2 allows.
+		if (this.#receiver?.wantsCatchUp === true && this.#catchUpQuestion.due === Number.POSITIVE_INFINITY)
+			this.#catchUpQuestion.due = Math.max(
+				nowMilliseconds,
+				this.#catchUpQuestion.lastAskedAt + CATCHUP_SPACING_MILLISECONDS,
+			);
 		if (nowMilliseconds >= this.#catchUpQuestion.due) {
 			this.#catchUpQuestion.due = nowMilliseconds + this.#retryMilliseconds;
 			this.#retryMilliseconds = Math.min(2 * this.#retryMilliseconds, CATCHUP_RETRY_MAX_MILLISECONDS);

@@ -16,7 +16,17 @@ export interface Measurement {
 }
 
 /** Each module exports `measure(onProgress): Promise<Measurement[]>`. */
-const MODULES = ["metrology", "engine", "storage", "mqtt", "crypto", "key-store", "firmware-update", "rv32"] as const;
+const MODULES = [
+	"metrology",
+	"engine",
+	"storage",
+	"mqtt",
+	"crypto",
+	"key-store",
+	"broadcast",
+	"firmware-update",
+	"rv32",
+] as const;
 
 export function addBench(program: Command): Command {
 	return program
