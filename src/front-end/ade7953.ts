@@ -125,7 +125,7 @@ export interface Ade7953Configuration {
  * written again. Phase and power gain are the chip's; gains of U and I and the offset are applied here.
  * Memory on XS: 170 slots, 936 bytes of chunks.
  * @see Analog Devices ADE7953 data sheet Rev. B: tables 13 to 25, pages 18 (power-up), 57 and 58 (communication
- * verification, checksum) were read; scales, SPI and I2C framing and AP_NOLOAD from the same sheet through public drivers
+ * verification, checksum) were read; scales, SPI and I2C framing and AP_NOLOAD from the same sheet through public drivers; full scale and PHCAL from memory, to be held against the data sheet
  */
 export class Ade7953 implements FrontEnd {
 	readonly abilities = Object.freeze({ offset: true, phase: true });
