@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { rv32Skip } from "../build/rv32.js";
 import { buildRv32Image } from "../build/rv32-image.js";
 import type { Measurement } from "../commands/bench.js";
 import { ROOT } from "../root.js";
-import { tool } from "../tools.js";
 import { PLAIN_SETTINGS, Rv32Meter, SECURED_SETTINGS } from "./rv32-meter.js";
 
 /** Of rv32-firmware.ts, with what docs/DESIGN-CRYPTO.md has for the C alone. */
@@ -96,9 +96,7 @@ async function countMeter(onProgress: (text: string) => void): Promise<Measureme
 }
 
 export async function measure(onProgress: (text: string) => void): Promise<Measurement[]> {
-	for (const name of ["riscv64-unknown-elf-gcc", "qemu-system-riscv32"]) {
-		const { skip } = tool(name);
-		if (skip) return [{ name: "emulated RV32", value: 0, unit: "", note: skip }];
-	}
+	const skip = rv32Skip();
+	if (skip) return [{ name: "emulated RV32", value: 0, unit: "", note: skip }];
 	return [...(await countMeter(onProgress)), ...(await countOperations(onProgress))];
 }

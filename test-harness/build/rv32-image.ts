@@ -299,6 +299,7 @@ export async function buildRv32Image(options: FirmwareOptions = {}): Promise<Rv3
 	};
 	writeChip(draft, whole);
 	renameSync(draft, path);
-	writeFileSync(known, JSON.stringify({ key, image }));
+	writeFileSync(draft, JSON.stringify({ key, image }));
+	renameSync(draft, known);
 	return { path, ...image };
 }

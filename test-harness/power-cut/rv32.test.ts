@@ -5,12 +5,12 @@ import { Status } from "../../src/bytes/status.js";
 import { EnergyRegisters, Netting, REGISTER_BYTES, Register } from "../../src/metrology/registers.js";
 import { RegisterStore } from "../../src/storage/register-store.js";
 import { ON, Rv32Meter, SECURED_SETTINGS } from "../bench/rv32-meter.js";
+import { rv32Skip } from "../build/rv32.js";
 import { buildRv32Image } from "../build/rv32-image.js";
 import { seed } from "../seed.js";
-import { tool } from "../tools.js";
 import { Random } from "../waveforms/random.js";
 
-const skip = tool("riscv64-unknown-elf-gcc").skip || tool("qemu-system-riscv32").skip;
+const skip = rv32Skip();
 const CUTS = 10;
 /** Of the meter's state, src/meter/meter-state.ts. */
 const REGISTERS_AT = 12;

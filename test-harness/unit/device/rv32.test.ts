@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { rv32Skip } from "../../build/rv32.js";
 import { buildRv32Image } from "../../build/rv32-image.js";
 import { Rv32Target } from "../../device/rv32.js";
 import { ROOT } from "../../root.js";
-import { tool } from "../../tools.js";
 import { conformance } from "./conformance.js";
 import { Driver } from "./driver.js";
 
-const skip = tool("riscv64-unknown-elf-gcc").skip || tool("qemu-system-riscv32").skip;
+const skip = rv32Skip();
 
 describe("emulated RV32", { skip }, () => {
 	let image = "";

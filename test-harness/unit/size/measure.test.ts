@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { rv32Skip } from "../../build/rv32.js";
 import { flashByGroup, measureSizes, modulesOf, overBudget, readBudgets, roomOf } from "../../size/measure.js";
-import { tool } from "../../tools.js";
 
 test("the linker's map: code and constants by the object they come from, RAM left out", () => {
 	const map = [
@@ -51,7 +51,7 @@ test("budgets: at most, at least, and nothing budgeted that is not measured", ()
 	]);
 });
 
-const skip = tool("riscv64-unknown-elf-gcc").skip || tool("qemu-system-riscv32").skip;
+const skip = rv32Skip();
 
 test("the firmware keeps its budgets of flash and RAM", { skip }, async () => {
 	const rows = await measureSizes(() => {});
