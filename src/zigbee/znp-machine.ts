@@ -162,6 +162,8 @@ export class ZnpMachine {
 	#wantsNetwork = false;
 	/** The configuration was told to go at the reset that is under way. */
 	#isClearing = false;
+	/** Everything was written; the next look at the mark must find it. */
+	#isConfigured = false;
 	/** The request to leave is still to be sent. */
 	#isLeaving = false;
 	#isLeaveOurs = false;
@@ -857,7 +859,9 @@ export class ZnpMachine {
 	#itemDone(steps: number): void {
 		if (this.#state !== State.configuring) return;
 		this.#step += steps;
-		if (this.#step >> 1 >= CONFIGURATION.length) this.#resetModule(0);
+		if (this.#step >> 1 < CONFIGURATION.length) return;
+		this.#resetModule(0);
+		this.#isConfigured = true;
 	}
 
 	#itemRead(status: number, dataLength: number): void {
@@ -865,8 +869,14 @@ export class ZnpMachine {
 		if (this.#state === State.probing) {
 			let isOurs = status === MtStatus.success && dataLength >= 2 + MARKER_BYTES && data[5] === MARKER_BYTES;
 			for (let i = 0; isOurs && i < MARKER_BYTES; i++) isOurs = data[6 + i] === this.#marker[i];
+			const wasConfigured = this.#isConfigured;
+			this.#isConfigured = false;
 			if (isOurs) this.#enter(State.registering, Number.POSITIVE_INFINITY);
-			else this.#enter(State.clearing, Number.POSITIVE_INFINITY);
+			else if (wasConfigured) {
+				// Its memory does not keep what is written: not again at once, or its flash wears out.
+				this.counters.count(Status.corrupt);
+				this.#resetModule(this.#nextBackOff());
+			} else this.#enter(State.clearing, Number.POSITIVE_INFINITY);
 			return;
 		}
 		if (this.#state !== State.resuming) return;

@@ -112,13 +112,19 @@ test("a co-processor gone mad: no throw, no livelock, bounded output, and a good
 		],
 		9984: [[0x67, 0x00, "0001eeffc0004b120075fe070700"]],
 	};
+	const MARK = 0x0d57;
+	let mark = "";
 	const end = now + 3_600_000;
 	while (!meter.machine.isJoined && now < end) {
 		now = Math.max(now + 1, Math.min(end, meter.deadlineMilliseconds()));
 		meter.tick(now);
 		for (let count = meter.transmit(into); count > 0; count = meter.transmit(into))
 			for (const [cmd0, cmd1, hex] of GOOD[(into[2]! << 8) | into[3]!] ?? []) {
-				const data = Buffer.from(hex, "hex");
+				// The mark is kept, the item that tells of a network is not there.
+				const item = into[4]! | (into[5]! << 8);
+				if (cmd1 === 0x07 && cmd0 === 0x61 && item === MARK) mark = Buffer.from(into.subarray(9, 25)).toString("hex");
+				const isMark = cmd1 === 0x08 && cmd0 === 0x61 && item === MARK && mark !== "";
+				const data = Buffer.from(isMark ? `0010${mark}` : hex, "hex");
 				const frame = new Uint8Array(MT_FRAME_MAX);
 				meter.receive(now, frame, encodeMtFrame(cmd0, cmd1, data, data.length, frame));
 			}

@@ -244,3 +244,16 @@ test("an end device whose parent is silent for minutes comes back by itself", ()
 	air.clock.runSeconds(2);
 	assert.equal(meter.outcomes.get(handle), Status.ok, "and sends what waited");
 });
+
+test("a co-processor whose memory keeps nothing is not written to without end", () => {
+	const { air, meter } = world();
+	meter.start();
+	// At every boot the mark is gone.
+	meter.module.imageChanged = () => {
+		delete meter.module.image.items[0x0d57];
+	};
+	air.clock.runSeconds(600);
+	const resets = meter.module.commandCounts.get(Mt.sysResetRequest) ?? 0;
+	assert.ok(resets > 4 && resets < 60, `seed ${seed}: ${resets} resets in ten minutes`);
+	assert.ok(meter.machine.counters.counts[Status.corrupt]! > 1, "and it is counted");
+});
