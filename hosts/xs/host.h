@@ -70,10 +70,13 @@ enum {
 #define WATTLOCK_CHUNK_BYTES_INITIAL 1024
 #define WATTLOCK_PAGE_BYTES 4096
 #else
-/* On a device the one machine has all of it from the start: the creation of the ESP32-C6, which has no increments. */
+/*
+ * On a device the one machine has all of it from the start: the creation of the ESP32-C6, which has no increments. When it
+ * is to collect often it grows, as a fleet's does: else nothing would be collected before all is used.
+ */
 #define WATTLOCK_GROWS 0
-#define WATTLOCK_SLOTS_INITIAL WATTLOCK_SLOTS_MAX
-#define WATTLOCK_CHUNK_BYTES_INITIAL WATTLOCK_CHUNK_BYTES_MAX
+#define WATTLOCK_SLOTS_INITIAL (wattlock_collect_often ? 256 : WATTLOCK_SLOTS_MAX)
+#define WATTLOCK_CHUNK_BYTES_INITIAL (wattlock_collect_often ? 1024 : WATTLOCK_CHUNK_BYTES_MAX)
 #define WATTLOCK_PAGE_BYTES 16
 #endif
 
