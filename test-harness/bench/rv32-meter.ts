@@ -33,6 +33,8 @@ export class Rv32Meter implements TargetEvents {
 	ticks = 0;
 	/** Messages published so far. */
 	published = 0;
+	/** How often it has opened its link. */
+	connections = 0;
 	deadline = Number.NaN;
 	readonly flash = new SparseFlash(ON.sectorBytes, ON.sectorCount);
 	/** False after a power cut, which ends any wait. */
@@ -140,6 +142,7 @@ export class Rv32Meter implements TargetEvents {
 	}
 
 	linkOpen(): void {
+		this.connections++;
 		this.target.linkOpened(0);
 	}
 
