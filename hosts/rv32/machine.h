@@ -30,10 +30,11 @@ typedef struct {
 	uint32_t romBase; /* where the image of the root machine is made; mode MACHINE_MAKE_ROM only */
 	uint32_t flags;
 	uint32_t cutHundreds; /* power fails after so many hundred instructions of work; 0: never */
+	uint32_t strayStore; /* a test of the protection: a store there at start; 0: none */
 } machine_straps;
 
 enum { MACHINE_RUN = 0, MACHINE_MAKE_ROM = 1 };
-enum { MACHINE_COUNTERS = 1, MACHINE_COLLECT_OFTEN = 2, MACHINE_STRAY_STORE = 4 };
+enum { MACHINE_COUNTERS = 1, MACHINE_COLLECT_OFTEN = 2 };
 
 #define machine_strap ((const volatile machine_straps *)MACHINE_BOARD_WINDOW)
 

@@ -245,7 +245,7 @@ int main(void)
 	port_open(portBytes);
 	if (makes)
 		rom_make();
-	if ((machine_strap->flags & MACHINE_STRAY_STORE) != 0)
-		*(volatile uint32_t *)root->machine = 0; /* a test: must trap */
+	if (machine_strap->strayStore != 0)
+		*(volatile uint32_t *)machine_strap->strayStore = 0;
 	serve(root);
 }

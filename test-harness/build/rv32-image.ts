@@ -67,6 +67,8 @@ export interface Straps {
 	readonly flags?: number;
 	/** Power fails after so many hundred instructions of work. */
 	readonly cutHundreds?: number;
+	/** A test of the protection: a store there at start. */
+	readonly strayStore?: number;
 }
 
 /** The emulator's command line: the same board each time. */
@@ -76,7 +78,13 @@ export function emulatorArguments(
 	megabytes: number,
 	straps: Straps,
 ): string[] {
-	const words = [straps.mode ?? 0, straps.romBase ?? 0, straps.flags ?? 0, straps.cutHundreds ?? 0];
+	const words = [
+		straps.mode ?? 0,
+		straps.romBase ?? 0,
+		straps.flags ?? 0,
+		straps.cutHundreds ?? 0,
+		straps.strayStore ?? 0,
+	];
 	const escaped = (path: string): string => path.replaceAll(",", ",,");
 	return [
 		...["-M", "virt", "-m", String(megabytes), "-bios", "none", "-nodefaults", "-display", "none", "-no-reboot"],

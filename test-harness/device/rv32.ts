@@ -15,8 +15,8 @@ export interface Rv32Options {
 	readonly counters?: boolean;
 	/** Collects garbage at every chance. */
 	readonly collectOften?: boolean;
-	/** Tests: a store into flash at start. */
-	readonly strayStore?: boolean;
+	/** Tests of the protection: a store at this address at start. */
+	readonly strayStore?: number;
 }
 
 /** What one emulated board can count since its power-on. */
@@ -32,7 +32,6 @@ export interface Rv32Counters {
 /** hosts/rv32/machine.h and main.c. */
 const FLAG_COUNTERS = 1;
 const FLAG_COLLECT_OFTEN = 2;
-const FLAG_STRAY_STORE = 4;
 const EXIT_TRAP = 3;
 const EXIT_CUT = 4;
 const COUNTERS_FRAME = 202;
@@ -125,8 +124,8 @@ export class Rv32Target implements Target {
 		board.isOn = true;
 		const { counters, collectOften, strayStore } = this.#options;
 		const straps: Straps = {
-			flags:
-				(counters ? FLAG_COUNTERS : 0) | (collectOften ? FLAG_COLLECT_OFTEN : 0) | (strayStore ? FLAG_STRAY_STORE : 0),
+			flags: (counters ? FLAG_COUNTERS : 0) | (collectOften ? FLAG_COLLECT_OFTEN : 0),
+			strayStore: strayStore ?? 0,
 			cutHundreds: board.cutHundreds,
 		};
 		board.cutHundreds = 0;

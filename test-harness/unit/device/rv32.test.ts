@@ -34,11 +34,22 @@ describe("emulated RV32", { skip }, () => {
 		collectOften: () => new Rv32Target({ image, collectOften: true }),
 	});
 
-	test("a store into flash traps, and ends that meter only", async () => {
-		const stray = new Driver(new Rv32Target({ image, strayStore: true }));
-		await stray.start();
-		assert.match(await stray.powerOn(0), /^aborted 3 store into memory that is read-only or not there: .* value 0x20/);
-		await stray.target.stop();
-		assert.equal(stray.failure, "");
+	test("a store to where nothing may be written traps, and ends that meter only", async () => {
+		const nothing = "store into memory that is read-only or not there";
+		const places: [number, string][] = [
+			[0x2000_0000, nothing], // code
+			[0x2008_0000, nothing], // bytecode or root machine
+			[0x8005_0000, nothing], // just behind the RAM
+			[0x8100_0000, nothing],
+			[0x7fff_fff0, "overflow of the C stack"],
+		];
+		for (const [address, how] of places) {
+			const stray = new Driver(new Rv32Target({ image, strayStore: address }));
+			await stray.start();
+			const end = await stray.powerOn(0);
+			await stray.target.stop();
+			assert.match(end, new RegExp(`^aborted 3 ${how}: cause 7 .* value 0x${address.toString(16)}`));
+			assert.equal(stray.failure, "");
+		}
 	});
 });
