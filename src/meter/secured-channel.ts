@@ -58,7 +58,15 @@ class Question {
 	/** NaN: none is open. */
 	askedAt = Number.NaN;
 	lastAskedAt = Number.NEGATIVE_INFINITY;
+	/** Questions that were asked anew without an answer: each may still be answered once, under a nonce that is gone. */
+	abandoned = 0;
 	due = Number.POSITIVE_INFINITY;
+
+	/** Nobody waits for its answer any more. */
+	abandon(): void {
+		if (!Number.isNaN(this.askedAt)) this.abandoned++;
+		this.askedAt = Number.NaN;
+	}
 }
 
 /**
@@ -170,7 +178,8 @@ export class SecuredChannel implements Channel, BroadcastListener {
 
 	disconnected(): void {
 		this.#isConnected = false;
-		this.#catchUpQuestion.askedAt = this.#timeQuestion.askedAt = Number.NaN;
+		this.#catchUpQuestion.abandon();
+		this.#timeQuestion.abandon();
 	}
 
 	requestTime(nowMilliseconds: number): void {
@@ -248,6 +257,7 @@ export class SecuredChannel implements Channel, BroadcastListener {
 		const byteLength = this.#store.sealMessage(branch, type, NO_BYTES, 0, into, bound);
 		if (byteLength === 0) return 0;
 		for (let i = 0; i < trailerBytes; i++) into[byteLength + i] = trailer[i]!;
+		question.abandon();
 		question.askedAt = question.lastAskedAt = nowMilliseconds;
 		return byteLength + trailerBytes;
 	}
@@ -323,12 +333,22 @@ export class SecuredChannel implements Channel, BroadcastListener {
 		return (epoch * DAY_SECONDS + interval * this.#store.intervalSeconds) * 1000 + milliseconds;
 	}
 
+	/**
+	 * A tag that fails under the open nonce may be that of a late answer to an earlier question: out of order, once for each
+	 * such question. Any more are what they look like. The key store has counted the tag in either case.
+	 */
+	#refusedAnswer(status: Status, question: Question): Status {
+		if (status !== Status.badTag || question.abandoned === 0) return status;
+		question.abandoned--;
+		return Status.outOfOrder;
+	}
+
 	#timeReceived(nowMilliseconds: number, payload: Uint8Array, byteLength: number, content: Uint8Array): Status {
 		const question = this.#timeQuestion;
 		const roundTrip = this.#roundTrip(nowMilliseconds, question);
 		if (Number.isNaN(roundTrip)) return this.counters.count(Status.outOfOrder); // CHN-7
 		let status = this.#store.openMessage(payload, byteLength, content, question.nonce);
-		if (status !== Status.ok) return status;
+		if (status !== Status.ok) return this.#refusedAnswer(status, question);
 		if (this.#store.opened.branch !== Branch.endToEnd) return Status.notAuthorised; // CHN-8
 		status = decodeTime(viewOf(content), this.#store.openedByteLength, this.#time);
 		if (status !== Status.ok) return status;
@@ -347,7 +367,7 @@ export class SecuredChannel implements Channel, BroadcastListener {
 		if (Number.isNaN(roundTrip)) return this.counters.count(Status.outOfOrder); // CHN-9
 		const store = this.#store;
 		let status = store.openMessage(payload, byteLength, content, question.nonce);
-		if (status !== Status.ok) return status;
+		if (status !== Status.ok) return this.#refusedAnswer(status, question);
 		if (store.opened.branch !== Branch.neighbourhood) return Status.badKind; // CHN-10
 		status = decodeCatchUp(viewOf(content), store.openedByteLength, this.#catchUp);
 		if (status !== Status.ok) return status;

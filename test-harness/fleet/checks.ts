@@ -68,8 +68,7 @@ const INTERVAL_SECONDS_MIN = 5;
 const POWER_DOWN = 0x80;
 /**
  * Right answers when peers die in the middle of a conversation: no connection, an answer that came too late, a message
- * that is repeated until it is acknowledged and was heard before, what is said to all before the time is known or after
- * its key may be, and (badTag) the answer to a question that was asked anew meanwhile: it bears the nonce of the first.
+ * that is repeated until it is acknowledged and was heard before, what is said to all before the time is known.
  */
 const REFUSALS_OF_CHAOS = new Set([
 	"linkDown",
@@ -79,8 +78,6 @@ const REFUSALS_OF_CHAOS = new Set([
 	"notFound",
 	"replayed",
 	"clockInvalid",
-	"expired",
-	"badTag",
 ]);
 
 export interface CompareOptions {

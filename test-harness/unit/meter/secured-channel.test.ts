@@ -255,7 +255,8 @@ test("an answer without the nonce of the open question is refused, and so is one
 	scene.now += 2000;
 	const second = scene.channel.transmit(scene.now, asked);
 	assert.ok(second > 0, "asked again");
-	assert.equal(scene.give(late), Status.badTag, "of the question before");
+	assert.equal(scene.give(late), Status.outOfOrder, "of the question before, which may be answered once");
+	assert.equal(scene.give(late), Status.badTag, "and no more than once");
 	assert.equal(scene.channel.isReady, false);
 	assert.equal(scene.give(scene.serve(asked.slice(0, second))!), Status.ok);
 	assert.equal(scene.channel.isReady, true);
